@@ -1,0 +1,72 @@
+"""A real PostgreSQL for the integration tests: one server per test process, a fresh database per test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from psycopg import sql
+
+from warehouse.connections import Warehouse
+from warehouse.embedded import EmbeddedPostgres
+from warehouse.preparing import prepare
+
+# A crash of the machine may take the test data with it; the settings of the server are otherwise the real ones.
+FAST_AND_SMALL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
+
+
+def postgres_programs() -> Path | None:
+    """The programs that the tests were told to run instead of the wheel's (Debian's PostgreSQL 15, say)."""
+    folder = os.environ.get("FOOTFALL_TEST_POSTGRES_BIN")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """A running server in a temporary home, removed at the end; those of killed test runs go first."""
+    temporary = Path(tempfile.gettempdir())
+    for left in temporary.glob("footfall-test-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            EmbeddedPostgres(left, bin_dir=postgres_programs()).remove()
+            shutil.rmtree(left, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix=f"footfall-test-{os.getpid()}-", dir=temporary))
+    home.chmod(0o755)
+    postgres = EmbeddedPostgres(home, port=0, bin_dir=postgres_programs(), settings=FAST_AND_SMALL)
+    postgres.start()
+    yield postgres
+    postgres.remove()
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedPostgres) -> Warehouse:
+    """A prepared warehouse that no test touches, to be copied."""
+    warehouse = server.warehouse()
+    prepare(warehouse)
+    return warehouse
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def warehouse(template: Warehouse) -> Iterator[Warehouse]:
+    """A fresh, prepared warehouse; Dagster's storage, if wanted, is a schema of the same database."""
+    name = f"footfall_{next(_numbers)}"
+    fresh = replace(template, database=name, dagster_database=name)
+    with template.connect_as_administrator("postgres", autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template {} owner {}").format(
+                sql.Identifier(name), sql.Identifier(template.database), sql.Identifier("footfall_owner")
+            )
+        )
+        prepare(fresh)
+        yield fresh
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
