@@ -1,0 +1,113 @@
+"""Random stores for property tests: short histories of few people, full of ties and of values at a limit.
+
+Everything about a store is drawn: parameters, camera list, files, events. Steps between events come from the
+limits of the rules, so that a microsecond decides.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from tests.reference.events import HOUR, MINUTE, SECOND, Camera, Event, EventType, Parameters, Store
+
+DAY = 24 * HOUR
+
+# Instants around which clocks do something: (zone, UTC).
+_STRANGE_HOURS = (
+    ("UTC", "2024-02-29 23:59:00"),
+    ("America/New_York", "2024-03-10 06:30:00"),
+    ("America/New_York", "2024-11-03 05:30:00"),
+    ("Asia/Kolkata", "2024-05-01 18:25:00"),
+    ("Asia/Kathmandu", "2024-05-01 18:10:00"),
+    ("Australia/Lord_Howe", "2024-04-06 14:50:00"),
+    ("Australia/Lord_Howe", "2024-10-05 15:20:00"),
+    ("Asia/Beirut", "2024-03-30 21:50:00"),
+    ("Asia/Beirut", "2024-10-26 20:50:00"),
+    ("America/Sao_Paulo", "2018-11-04 02:50:00"),
+    ("America/Caracas", "2016-05-01 06:50:00"),
+    ("Asia/Pyongyang", "2018-05-04 14:50:00"),
+    ("Pacific/Apia", "2011-12-30 09:50:00"),
+    ("America/St_Johns", "2011-11-06 02:25:00"),
+)
+_ZONES = sorted({zone for zone, _ in _STRANGE_HOURS})
+
+_KINDS: tuple[EventType, ...] = ("entry", "exit", "entry", "exit", "entry", "exit", "appearance", "other")
+_PERSONS = ("ann", "Ann", "bob", "ÉVA", "O'Neil, 7", "éva", "-1", "UNKNOWN", "guard", "Guard")
+
+
+def micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _starts() -> st.SearchStrategy[tuple[str, int]]:
+    return st.sampled_from(_STRANGE_HOURS).map(
+        lambda hour: (hour[0], micros(datetime.fromisoformat(hour[1]).replace(tzinfo=UTC)))
+    )
+
+
+@st.composite
+def parameters(draw: st.DrawFn) -> Parameters:
+    return Parameters(
+        max_session_hours=draw(st.sampled_from([12, 1, 0.5])),
+        repeat_seconds=draw(st.sampled_from([60, 60, 0, 2.5])),
+        default_timezone=draw(st.sampled_from(_ZONES)),
+        excluded_ids=draw(st.sampled_from([(), (), (" GUARD",), ("Éva", "bob")])),
+        min_confidence=draw(st.sampled_from([None, None, 0.5])),
+        anonymous_ids=draw(st.sampled_from([("-1", "unknown", "anonymous"), (), ("Ann ",)])),
+    )
+
+
+def _steps(rules: Parameters) -> st.SearchStrategy[int]:
+    """Distances between one event and the next: none, tiny, and around the limits of repeats and sessions."""
+    limits = (rules.repeat_distance, rules.longest_session)
+    around = [limit + more for limit in limits for more in (-1, 0, 1) if limit + more >= 0]
+    small = st.sampled_from([0, 0, 0, 0, 1, SECOND // 2, SECOND, 30 * SECOND, 10 * MINUTE])
+    large = st.sampled_from([45 * MINUTE, HOUR, 5 * HOUR, 13 * HOUR, 26 * HOUR, 8 * DAY])
+    return small | small | st.sampled_from(around) | large
+
+
+@st.composite
+def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
+    """A camera list, and the cameras that events name: listed or not, at the root or in a subfolder."""
+    zones = {"mall": zone, "farm": draw(st.sampled_from(_ZONES)), "north": draw(st.sampled_from(_ZONES))}
+    used = ["door", "till", "yard", "north/door", "north/till", "hall/door", "unlisted"]
+    listed = {"door": "mall", "till": "mall", "yard": "farm", "north/door": "north"}
+    kept = draw(st.sets(st.sampled_from(sorted(listed)), max_size=4) | st.just(set(listed)))
+    cameras = {name: Camera(name, site, zones[site]) for name, site in listed.items() if name in kept}
+    return cameras, draw(st.lists(st.sampled_from(used), min_size=1, max_size=3, unique=True))
+
+
+@st.composite
+def stores(draw: st.DrawFn, most_lines: int = 8, most_events: int = 9) -> Store:
+    """A store of several lines: each one a person's events at a camera, in steps from one start."""
+    rules = draw(parameters())
+    zone, start = draw(_starts())
+    cameras, used = draw(_cameras(zone))
+    arrived = [start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)]
+    events: list[Event] = []
+    for _ in range(draw(st.integers(1, most_lines))):
+        person, camera = draw(st.sampled_from(_PERSONS)), draw(st.sampled_from(used))
+        site = "north" if camera.startswith("north/") else None
+        time = start + draw(st.sampled_from([0, 0, 7 * SECOND, 9 * MINUTE, -HOUR, 11 * HOUR]))
+        for _ in range(draw(st.integers(1, most_events))):
+            time += draw(_steps(rules))
+            kind: EventType = draw(st.sampled_from(_KINDS))
+            end = time + draw(_steps(rules)) if kind == "appearance" and draw(st.integers(0, 5)) else None
+            events.append(
+                Event(
+                    # The drawn part decides the order of ids, the count keeps them apart.
+                    event_id=UUID(int=draw(st.integers(0, 255)) << 120 | len(events)),
+                    person_id=person,
+                    camera_id=camera,
+                    event_type=kind,
+                    time=time,
+                    end=end,
+                    confidence=draw(st.sampled_from([None, 0.9, 0.9, 0.5, 0.49])),
+                    arrived_at=draw(st.sampled_from(arrived)),
+                    file_site=site,
+                )
+            )
+    return Store(tuple(events), cameras, rules)
