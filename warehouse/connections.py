@@ -45,10 +45,10 @@ class Warehouse:
     `database` holds the warehouse, `dagster_database` Dagster's storage; where both are one, Dagster's tables live
     in its schema `dagster`. `administrator` may create roles, databases and schemas; on an external server it is
     the user of the URL, who is the owner too, and on one without CREATEROLE is every role at once (`is_single_user`).
-    `options` are further libpq keywords of an external URL, `sslmode` among them.
+    `options` are further libpq keywords, `sslmode` always among them. `passwords_file` holds the roles' passwords.
     """
 
-    home: Path
+    passwords_file: Path
     host: str
     port: int
     administrator: Login
@@ -56,7 +56,7 @@ class Warehouse:
     database: str = "footfall"
     dagster_database: str = "dagster"
     socket_folder: Path | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=lambda: {"sslmode": "prefer"})
 
     @property
     def is_embedded(self) -> bool:
@@ -74,15 +74,16 @@ class Warehouse:
         return self.database == self.dagster_database
 
     def parameters(self, role: Role, database: Database = "warehouse") -> dict[str, str]:
-        """The libpq keywords of a connection: host, port, user, password (where there is one), dbname, sslmode …
+        """Return the libpq keywords of a connection: host, port, user, password, dbname, sslmode and others.
 
-        `options` carries the search path where Dagster's storage is a schema of the warehouse's database.
+        `password` is left out where the login has none. `options` carries the search path where Dagster's storage is a
+        schema of the warehouse's database.
         """
         login = self.logins[role]
         return self._parameters(login, self.dagster_database if database == "dagster" else self.database, database)
 
     def url(self, role: Role, database: Database = "warehouse") -> str:
-        """The same as a `postgresql://` URL that libpq and SQLAlchemy both read."""
+        """Return the same as a `postgresql://` URL that libpq and SQLAlchemy both read."""
         parts = self.parameters(role, database)
         user = quote(parts.pop("user"), safe="")
         password = parts.pop("password", None)

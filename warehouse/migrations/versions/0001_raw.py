@@ -105,8 +105,7 @@ TABLES = (
     )
     """,
     "create index events_batch on raw.events using brin (batch_id)",
-    "comment on table raw.events is 'Every event once. Its id determines person, camera and time, so the primary key"
-    " serves de-duplication and pairing alike.'",
+    "comment on table raw.events is 'Every event once, from the best of the rows that state it.'",
     "comment on column raw.events.batch_id is 'The last batch that touched this event.'",
     """
     create table raw.duplicates (
@@ -130,7 +129,7 @@ TABLES = (
     """,
     "create index duplicates_event on raw.duplicates (person_id, camera_id, event_time, event_id)",
     "create index duplicates_file on raw.duplicates (file_id)",
-    "comment on table raw.duplicates is 'Good rows that restate an event of raw.events; a retraction can promote them.'",
+    "comment on table raw.duplicates is 'Good rows that restate an event of raw.events; a retraction may promote one.'",
     """
     create table raw.rejects (
         file_id bigint not null,
