@@ -1,0 +1,174 @@
+{#
+  Which batches a model has yet to take in, and under which settings it was last filled.
+
+  intermediate.consumed_batches   (model, batch_id): this model's rows tell of this batch
+  intermediate.model_states       (model, fingerprint, refresh_id): the settings the model was filled under, and
+                                  a number that every full refresh draws anew
+  intermediate.<model>_changes    rows that an increment of the model added, altered or took away, for its children
+
+  A model takes the batches that all its parents have taken and it has not; the first in line takes those of
+  raw.batches. They are claimed at the start of the model's transaction and marked at its end, so that a killed
+  run leaves nothing half done, and a batch that commits meanwhile waits for the next run. A model whose settings
+  are others than it was filled under, or a parent of which was refreshed fully since, is refreshed fully itself.
+#}
+
+{% macro make_bookkeeping() %}
+    create table if not exists intermediate.consumed_batches (
+        model text collate "C" not null,
+        batch_id bigint not null,
+        primary key (batch_id, model)
+    );
+    create table if not exists intermediate.model_states (
+        model text collate "C" primary key,
+        fingerprint text collate "C" not null,
+        refresh_id bigint generated always as identity
+    );
+{% endmacro %}
+
+
+{# Names of the stored models that this one reads, itself not included. #}
+{% macro stored_parents() %}
+    {% set names = [] %}
+    {% for parent in model.depends_on.nodes if parent.startswith('model.') %}
+        {% if graph.nodes[parent].config.materialized in ('incremental', 'table') %}
+            {% do names.append(graph.nodes[parent].name) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(names) }}
+{% endmacro %}
+
+
+{# The settings that act on this model (meta.settings in its YAML) and its parents' last full refreshes, as one text. #}
+{% macro fingerprint() %}
+    {% set settings = config.get('meta', {}).get('settings', []) %}
+    md5(concat_ws(
+        '|',
+        (
+            select string_agg(name || '=' || value::text, '|' order by name)
+            from {{ source('raw', 'parameters') }}
+            where name = any(array[{{ quoted_list(settings) }}]::text[])
+        ),
+        {% if config.get('meta', {}).get('reads_camera_list') %}
+        (
+            select string_agg(concat_ws('=', camera_id, site_id, timezone), '|' order by camera_id)
+            from {{ source('raw', 'cameras') }}
+        ),
+        {% endif %}
+        (
+            select string_agg(model || '=' || refresh_id, '|' order by model)
+            from intermediate.model_states
+            where model = any(array[{{ quoted_list(stored_parents()) }}]::text[])
+        )
+    ))
+{% endmacro %}
+
+
+{# dbt's own test for "update, do not rebuild", with one condition more: filled under the settings of today. #}
+{% macro is_incremental() %}
+    {% if not execute or model.config.materialized != 'incremental' or should_full_refresh() %}
+        {{ return(false) }}
+    {% endif %}
+    {% set relation = adapter.get_relation(this.database, this.schema, this.identifier) %}
+    {% if relation is none or relation.type != 'table' %}
+        {{ return(false) }}
+    {% endif %}
+    {% set filled_under_these_settings %}
+        select count(*)
+        from intermediate.model_states
+        where model = '{{ model.name }}' and fingerprint = {{ fingerprint() }}
+    {% endset %}
+    {{ return(run_query(filled_under_these_settings)[0][0] == 1) }}
+{% endmacro %}
+
+
+{# Pins, for the rest of the transaction, the batches that this model is to take: temporary table `claimed`. #}
+{% macro claim_batches(is_increment) %}
+    {% set parents = stored_parents() %}
+    create temporary table claimed on commit drop as
+    {% if parents %}
+    select batch_id
+    from intermediate.consumed_batches
+    where model in ({{ quoted_list(parents) }})
+    group by batch_id
+    having count(*) = {{ parents | length }}
+    {% else %}
+    select batch_id
+    from {{ source('raw', 'batches') }}
+    {% endif %}
+    {% if is_increment %}
+    except
+    select batch_id
+    from intermediate.consumed_batches
+    where model = '{{ model.name }}'
+    {% endif %};
+    analyze claimed;
+{% endmacro %}
+
+
+{# The claimed batches as one array, which an index can be searched for. #}
+{% macro claimed_batches() -%}
+    array(select claimed.batch_id from claimed)
+{%- endmacro %}
+
+
+{% macro consume_batches(is_increment) %}
+    {% if not is_increment %}
+    delete from intermediate.consumed_batches
+    where model = '{{ model.name }}';
+    {% endif %}
+    insert into intermediate.consumed_batches (model, batch_id)
+    select
+        '{{ model.name }}',
+        batch_id
+    from claimed;
+{% endmacro %}
+
+
+{# To be called by every full refresh: from now on the children's fingerprints differ from what they were. #}
+{% macro record_refresh(only_if_settings_changed=false) %}
+    insert into intermediate.model_states as known (model, fingerprint)
+    values ('{{ model.name }}', {{ fingerprint() }})
+    on conflict (model) do update
+    set
+        fingerprint = excluded.fingerprint,
+        refresh_id = default
+    {% if only_if_settings_changed %}
+    where known.fingerprint != excluded.fingerprint
+    {% endif %};
+{% endmacro %}
+
+
+{# The log of a model's changed rows, or none where no child needs it (meta.logged_columns in its YAML). #}
+{% macro changes_of(name) %}
+    {{ return(api.Relation.create(database=target.database, schema='intermediate', identifier=name ~ '_changes')) }}
+{% endmacro %}
+
+
+{# Drops from the logs what every model has taken in. #}
+{% macro forget_consumed_changes() %}
+    {% if execute and flags.WHICH in ('build', 'run') %}
+        {% set stored = [] %}
+        {% set logged = [] %}
+        {% for node in graph.nodes.values() if node.resource_type == 'model' %}
+            {% if node.config.materialized in ('incremental', 'table') %}
+                {% do stored.append(node.name) %}
+            {% endif %}
+            {% if node.config.meta.get('logged_columns') %}
+                {% do logged.append(node.name) %}
+            {% endif %}
+        {% endfor %}
+        {% for name in logged if load_relation(changes_of(name)) is not none %}
+            delete from {{ changes_of(name) }} as changes
+            where (
+                select count(*)
+                from intermediate.consumed_batches as consumed
+                where consumed.batch_id = changes.batch_id and consumed.model in ({{ quoted_list(stored) }})
+            ) = {{ stored | length }};
+        {% endfor %}
+    {% endif %}
+{% endmacro %}
+
+
+{% macro quoted_list(names) -%}
+    {% for name in names %}'{{ name }}'{% if not loop.last %}, {% endif %}{% endfor %}
+{%- endmacro %}

@@ -1,0 +1,43 @@
+with
+
+events as (
+    select * from {{ source('raw', 'events') }}
+),
+
+files as (
+    select * from {{ ref('stg_files') }}
+),
+
+parameters as (
+    select * from {{ ref('stg_parameters') }}
+),
+
+final as (
+    select
+        events.event_id,
+        events.person_id,
+        events.camera_id,
+        events.event_type,
+        events.event_word,
+        events.event_time,
+        events.end_time,
+        events.zone,
+        events.confidence,
+        events.age,
+        events.age_group,
+        events.gender,
+        events.attributes,
+        events.file_id,
+        events.row_number,
+        {{ folded_id('events.person_id') }} = any(parameters.anonymous_ids) as is_anonymous,
+        (
+            {{ folded_id('events.person_id') }} = any(parameters.excluded_ids)
+            or coalesce(events.confidence < parameters.min_confidence, false)
+        ) as is_ignored,
+        events.event_time > files.arrived_at as is_after_arrival
+    from events
+    inner join files on events.file_id = files.file_id
+    cross join parameters
+)
+
+select * from final
