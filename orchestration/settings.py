@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from orchestration.problems import Problem
 from validation.rules import DateOrderSetting, LoadingRules
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ OTHER_NAMES: Final = frozenset({"CONFIG", "CODE_SOCKET", "DAGSTER_URL", "TEST_PO
 OTHER_PREFIXES: Final = ("DB_",)
 
 
-class SettingsProblem(Exception):
+class SettingsProblem(Problem):
     """A setting is wrong or unknown; the message is one sentence for the person who set it."""
 
 

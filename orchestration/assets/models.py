@@ -1,0 +1,106 @@
+"""The dbt models as assets: their names, groups, owners and columns, and the one op that builds them.
+
+What a model computes is in dbt_project; how dbt is called in `dbt_running`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dagster as dg
+import psycopg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import get_subset_selection_for_context
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+from psycopg import sql
+
+from orchestration.dbt_running import DbtProblem
+from orchestration.launcher import declare_worker
+from orchestration.resources import Footfall
+
+POOL: Final = "dbt"
+OP_NAME: Final = "build_models"
+# Sources that are no assets of their own: bookkeeping of the load, written in the same transaction as the events.
+_PART_OF_EVENTS: Final = {"batches", "duplicates", "retracted_events"}
+
+
+class Translator(DagsterDbtTranslator):
+    """How dbt's nodes appear as assets: schema and name as the key, the folder (layer) as the group."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            DagsterDbtTranslatorSettings(
+                enable_asset_checks=True,
+                enable_source_tests_as_checks=True,
+                enable_duplicate_source_asset_keys=True,
+                enable_source_metadata=False,
+            )
+        )
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """Describe one node: group by layer, kinds by what it becomes in the database, an owner."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            table = "events" if node["name"] in _PART_OF_EVENTS else node["name"]
+            return spec.replace_attributes(key=dg.AssetKey([node["schema"], table]), group_name="raw")
+        layer = node["fqn"][1] if len(node["fqn"]) > 2 else node["schema"]
+        shape = "view" if node["config"].get("materialized") == "view" else "table"
+        return spec.replace_attributes(
+            key=dg.AssetKey([node["schema"], node["name"]]),
+            group_name=layer,
+            owners=spec.owners or ["team:analytics"],
+            kinds={"dbt", "postgres", shape},
+        )
+
+
+def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
+    """Return the asset of all models in a parsed project."""
+    translator = Translator()
+
+    @dbt_assets(manifest=manifest, dagster_dbt_translator=translator, name=OP_NAME, pool=POOL)
+    def build_models(context: dg.AssetExecutionContext, footfall: dg.ResourceParam[Footfall]) -> Iterator[Any]:
+        declare_worker(context.instance, context.run_id)
+        selection, indirect = get_subset_selection_for_context(
+            context=context,
+            manifest=manifest,
+            select="fqn:*",
+            exclude=None,
+            selector=None,
+            dagster_dbt_translator=translator,
+            current_dbt_indirect_selection_env=None,
+        )
+        arguments = [*selection, *(["--indirect-selection", indirect] if indirect else [])]
+        listener = footfall.listener(context.log)
+        with footfall.warehouse.connect("transformer", autocommit=True) as connection:
+            try:
+                for event in footfall.dbt.build(footfall.warehouse, arguments, quiet=footfall.quiet):
+                    message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
+                    for result in message.to_default_asset_events(manifest, translator, context):
+                        yield _with_row_count(result, manifest, connection)
+                    if event["info"]["name"] == "LogModelResult":
+                        listener.on_model(event["data"]["node_info"]["node_name"])
+            except DbtProblem as problem:
+                raise dg.Failure(str(problem), allow_retries=False) from None
+
+    return build_models
+
+
+def _with_row_count(result: Any, manifest: Mapping[str, Any], connection: psycopg.Connection) -> Any:
+    """Add how many rows a table has; a view would have to be computed to be counted."""
+    if not isinstance(result, dg.Output):
+        return result
+    node = manifest["nodes"][result.metadata["unique_id"].value]
+    if node["config"].get("materialized") == "view":
+        return result
+    table = sql.Identifier(node["schema"], node["alias"])
+    (rows,) = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone() or (0,)
+    return result.with_metadata({**result.metadata, "dagster/row_count": rows})
+
+
+def read_manifest(footfall: Footfall) -> Mapping[str, Any]:
+    """Return the manifest of the project, parsed first where it changed."""
+    manifest: Mapping[str, Any] = json.loads(footfall.dbt.prepare().read_text(encoding="utf-8"))
+    return manifest

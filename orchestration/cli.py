@@ -1,0 +1,141 @@
+"""The command line: `footfall …`.
+
+Each command is a few lines that call the module which does the work; heavy imports wait until a command needs them.
+Whatever is wrong in a way that people can put right is one sentence and exit code 1, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestration.problems import Problem
+from orchestration.settings import load_settings
+from warehouse.problems import WarehouseProblem
+
+app = typer.Typer(
+    name="footfall",
+    help="Drop a CSV of camera events into a folder; seconds later know how long people stay and how full it is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+_out = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a line of plain text."""
+    _out.print(text, markup=False)
+
+
+@app.command()
+def up() -> None:
+    """Start PostgreSQL and Dagster and watch the landing folder, until Ctrl-C."""
+    from orchestration.stack import Stack
+
+    settings = load_settings()
+    stack = Stack(settings, say)
+    say("Footfall is starting …")
+    with stack.running():
+        if stack.wait_until_ready():
+            for line in stack.where_to_look():
+                say(line)
+            stack.keep()
+    say("Stopped.")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `footfall up` started elsewhere."""
+    from orchestration.stack import stop_running
+
+    settings = load_settings()
+    say("Stopped." if stop_running(settings) else "Footfall is not running.")
+
+
+@app.command()
+def status() -> None:
+    """Show what is running, what waits in the landing folder and what became of the last files."""
+    from orchestration.status import show_status
+
+    raise typer.Exit(show_status(load_settings(), _out))
+
+
+@app.command()
+def doctor() -> None:
+    """Check everything that Footfall needs; each line says what is wrong and what to do."""
+    from orchestration.doctor import examine
+
+    raise typer.Exit(examine(load_settings(), _out))
+
+
+@app.command()
+def ingest(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files to load; those from elsewhere are copied into the landing folder first.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Load FILES, or whatever waits in the landing folder, and bring the marts up to date.
+
+    The same job as in Dagster, run here with a progress bar. Exit code: 0 loaded, 3 nothing new, 4 a file was
+    quarantined, 1 an error.
+    """
+    from orchestration.ingesting import ingest_files
+
+    raise typer.Exit(ingest_files(load_settings(), files or [], _out))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def psql(context: typer.Context) -> None:
+    """Open psql on the warehouse, as the reader of the marts; ARGS go to psql.
+
+    `--as ROLE` before them chooses another role: owner, loader, transformer, maintainer, api or dagster.
+    """
+    from orchestration.psql import run_psql
+
+    raise typer.Exit(run_psql(load_settings(), context.args))
+
+
+@app.command()
+def sample(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    rows: Annotated[int, typer.Option(min=1, help="About how many rows.")] = 10_000,
+    days: Annotated[int, typer.Option(min=1, help="Over how many days.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+) -> None:
+    """Write a made-up camera export with every kind of flaw, and say what is in it."""
+    from orchestration.demo import write_sample_file
+
+    write_sample_file(output, rows, days, seed, say)
+
+
+@app.command()
+def demo(
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop everything at the end instead of waiting for Ctrl-C.")
+    ] = False,
+) -> None:
+    """Start everything, load a made-up day of events and show what came out."""
+    from orchestration.demo import run_demo
+
+    raise typer.Exit(run_demo(load_settings(), _out, stop_at_end=stop))
+
+
+def main() -> None:
+    """Run a command; problems that people can put right become one sentence."""
+    try:
+        app()
+    except (Problem, WarehouseProblem) as problem:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(str(problem), markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

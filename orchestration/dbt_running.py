@@ -1,0 +1,193 @@
+"""dbt, called in this process: the parsed project kept warm, a build's events as Dagster's.
+
+A dbt process of its own costs four to five seconds of imports and parsing per run; inside the run it starts at once.
+Everything dbt writes goes to FOOTFALL_HOME/dbt, never into the project. Which assets the models are is
+`assets/models.py`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from psycopg.conninfo import conninfo_to_dict
+
+from orchestration.problems import Problem
+from orchestration.settings import PROJECT, Settings, machine_environment, set_environment
+from warehouse.connections import Warehouse
+
+DBT_PROJECT: Final = PROJECT / "dbt_project"
+_NOT_SOURCE: Final = {"target", "logs", "dbt_packages"}
+# What dbt calls them; see `warehouse.connections.Warehouse.parameters` for what they mean.
+_VARIABLES: Final = {
+    "host": "FOOTFALL_DB_HOST",
+    "port": "FOOTFALL_DB_PORT",
+    "user": "FOOTFALL_DB_USER",
+    "password": "FOOTFALL_DB_PASSWORD",
+    "dbname": "FOOTFALL_DB_NAME",
+    "sslmode": "FOOTFALL_DB_SSLMODE",
+}
+_NOWHERE: Final = {"host": "127.0.0.1", "port": "5432", "user": "nobody", "password": "", "sslmode": "prefer"}
+
+
+class DbtProblem(Problem):
+    """dbt could not parse or build; the message holds what it said."""
+
+
+def connection_variables(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment by which dbt's profile finds the warehouse, from `Warehouse.parameters`."""
+    parts = {**_NOWHERE, **parameters}
+    return {variable: parts[name] for name, variable in _VARIABLES.items()}
+
+
+class DbtProject:
+    """Our dbt project, parsed under FOOTFALL_HOME."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.target = settings.dbt_folder / "target"
+        self._stamp = self.target / "parsed.json"
+
+    def prepare(self) -> Path:
+        """Parse the project if it changed since it was last parsed; return the manifest. Raises `DbtProblem`."""
+        self.target.mkdir(parents=True, exist_ok=True)
+        with (self.settings.dbt_folder / "parse.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            now = json.dumps(_fingerprint() | {"database": self._database()})
+            if not self._stamp.exists() or self._stamp.read_text() != now:
+                self._stamp.unlink(missing_ok=True)
+                self._parse()
+                self._stamp.write_text(now)
+        return self.target / "manifest.json"
+
+    def _database(self) -> str:
+        """Return the warehouse's name, which dbt writes into what it parses; the server need not run for that."""
+        url = self.settings.external_url
+        return str(conninfo_to_dict(url)["dbname"]) if url else Warehouse.database
+
+    def arguments(self, command: str) -> list[str]:
+        """Return what every call of dbt has in common."""
+        return [
+            *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-format", "text"),
+            *("--log-path", str(self.settings.dbt_folder / "logs"), "--log-level-file", "info"),
+            *(command, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
+            *("--target-path", str(self.target)),
+        ]
+
+    def _parse(self) -> None:
+        # In a process of its own: what parsing loads would stay in this one for good.
+        done = subprocess.run(
+            [sys.executable, "-m", "dbt.cli.main", *self.arguments("parse")],
+            cwd=PROJECT, env=machine_environment() | connection_variables({"dbname": self._database()}),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise DbtProblem(f"dbt cannot parse its project: {(done.stdout + done.stderr).strip()[-3000:]}")
+
+    def manifest(self) -> Any:
+        """Return the parsed project as dbt's own object, which spares a build the parsing."""
+        from dbt.contracts.graph.manifest import Manifest
+
+        self.prepare()
+        manifest = Manifest.from_msgpack((self.target / "partial_parse.msgpack").read_bytes())
+        manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+        return manifest
+
+    def build(self, warehouse: Warehouse, selection: Sequence[str], *, quiet: bool) -> Iterator[dict[str, Any]]:
+        """Run `dbt build` and yield its events as dbt's own JSON log has them.
+
+        Raises `DbtProblem`, naming what failed, once all that could be built is built. When the caller is
+        interrupted the build is: its statement is cancelled and nothing further is begun.
+        """
+        from dbt.cli.main import dbtRunner, dbtRunnerResult
+        from dbt_common.events.base_types import EventMsg
+        from dbt_common.events.functions import msg_to_dict
+
+        set_environment(connection_variables(warehouse.parameters("transformer")))
+        events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        results: list[dbtRunnerResult] = []
+
+        def hear(event: EventMsg) -> None:
+            if event.info.name in _HEARD:
+                events.put(msg_to_dict(event))
+
+        def run() -> None:
+            try:
+                runner = dbtRunner(manifest=self.manifest(), callbacks=[hear])
+                arguments = [
+                    *(["--quiet"] if quiet else []),
+                    *("--no-write-json", *self.arguments("build")),
+                    *("--exclude-resource-type", "unit_test", *selection),
+                ]
+                results.append(runner.invoke(arguments))
+            except Exception as error:
+                results.append(dbtRunnerResult(success=False, exception=error))
+            finally:
+                events.put(None)
+
+        thread = threading.Thread(target=run, name="dbt", daemon=True)
+        thread.start()
+        try:
+            while (event := events.get()) is not None:
+                yield event
+        except BaseException:
+            _interrupt(thread)
+            raise
+        thread.join()
+        if not results[0].success:
+            raise DbtProblem(_what_failed(results[0]))
+
+
+_HEARD: Final = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult", "MainReportVersion"}
+
+
+def _fingerprint() -> dict[str, str]:
+    """Tell one state of the project from another: its files' contents, and dbt's version."""
+    digest = hashlib.sha256()
+    for path in sorted(DBT_PROJECT.rglob("*")):
+        inside = path.relative_to(DBT_PROJECT)
+        if path.is_file() and inside.parts[0] not in _NOT_SOURCE and not path.name.startswith("."):
+            digest.update(repr((inside.as_posix(), path.read_bytes())).encode())
+    return {"project": digest.hexdigest(), "dbt": version("dbt-core"), "adapter": version("dbt-postgres")}
+
+
+def _what_failed(result: Any) -> str:
+    if result.exception is not None:
+        return str(result.exception)
+    bad = [
+        one for one in getattr(result.result, "results", []) if str(one.status) in {"error", "fail", "runtime error"}
+    ]
+    lines = [f"{one.node.resource_type} {one.node.name}: {(one.message or '').strip()}" for one in bad]
+    return "\n".join([f"{len(bad)} of dbt's steps failed.", *lines[:20]])
+
+
+def _interrupt(thread: threading.Thread) -> None:
+    """Stop a build in another thread: dbt listens to KeyboardInterrupt only, and only between two statements.
+
+    So its statements are cancelled as well (that wakes it), until it has ended.
+    """
+    from dbt.adapters.factory import FACTORY
+
+    adapters: list[Any] = list(FACTORY.adapters.values())
+    for _ in range(100):
+        if not thread.is_alive():
+            return
+        if thread.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
+            )
+        for adapter in adapters:
+            with contextlib.suppress(Exception), adapter.connection_named("cancel"):
+                list(adapter.cancel_open_connections())
+        thread.join(0.1)

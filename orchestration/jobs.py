@@ -1,0 +1,98 @@
+"""The jobs: `ingest`, which takes files all the way to the marts, and `prune`, which keeps Dagster's storage small."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunsFilter
+
+from orchestration.assets.events import LOAD_OP, RAW_KEYS
+from orchestration.resources import Footfall
+
+INGEST: Final = "ingest"
+# What Dagster calls a run of hand-picked assets ("Materialize").
+ASSET_JOB: Final = "__ASSET_JOB"
+UNFINISHED: Final = [
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+_AT_ONCE: Final = 500
+
+
+def ingest_config(files: Iterable[str]) -> dict[str, Any]:
+    """Return the run configuration by which a run loads these files (names relative to the landing folder)."""
+    return {"ops": {LOAD_OP: {"config": {"files": sorted(files)}}}}
+
+
+def files_of(run: dg.DagsterRun) -> list[str] | None:
+    """Return the files that a run was asked to load; None where it takes whatever waits."""
+    config: Mapping[str, Any] = run.run_config
+    for key in ("ops", LOAD_OP, "config"):
+        config = config.get(key) or {}
+    return config.get("files")
+
+
+def loads_files(run: dg.DagsterRun) -> bool:
+    """Whether a run takes files at all: one of hand-picked models does not."""
+    return run.asset_selection is None or not RAW_KEYS.isdisjoint(run.asset_selection)
+
+
+def build_jobs() -> list[Any]:
+    """Return all jobs. Each runs in one process: starting a process per step costs more than the steps."""
+    ingest = dg.define_asset_job(
+        INGEST,
+        selection=dg.AssetSelection.all(include_sources=False),
+        executor_def=dg.in_process_executor,
+        description="Files from the landing folder to fresh marts. Without configuration: whatever waits there.",
+    )
+    return [ingest, prune]
+
+
+@dg.op(description="Delete runs, with their events and logs, that ended longer ago than the settings keep them.")
+def prune_runs(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Footfall]) -> None:
+    """Delete old finished runs; one that holds the latest word on an asset stays."""
+    keep_days = footfall.settings.keep_runs_days
+    gone = delete_old_runs(context.instance, before=time.time() - keep_days * 86_400)
+    for run_id in gone:
+        shutil.rmtree(footfall.settings.dagster_home / "storage" / run_id, ignore_errors=True)
+    context.log.info(f"{len(gone)} runs that ended more than {keep_days} days ago were deleted.")
+    context.add_output_metadata({"deleted_runs": len(gone)})
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Keeps Dagster's storage from growing without end.")
+def prune() -> None:
+    """One op: see `prune_runs`."""
+    prune_runs()
+
+
+def delete_old_runs(instance: dg.DagsterInstance, before: float) -> list[str]:
+    """Delete finished runs created before a Unix time, and return their ids."""
+    latest = {
+        record.asset_entry.last_materialization_record.run_id
+        for record in instance.get_asset_records()
+        if record.asset_entry.last_materialization_record is not None
+    }
+    gone: list[str] = []
+    cursor = None
+    while True:
+        records = instance.get_run_records(
+            RunsFilter(created_before=datetime.fromtimestamp(before, tz=UTC)),
+            limit=_AT_ONCE,
+            cursor=cursor,
+        )
+        for record in records:
+            run = record.dagster_run
+            if run.is_finished and run.run_id not in latest:
+                instance.delete_run(run.run_id)
+                gone.append(run.run_id)
+        if len(records) < _AT_ONCE:
+            return gone
+        cursor = records[-1].dagster_run.run_id

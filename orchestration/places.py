@@ -1,0 +1,80 @@
+"""What lies where under FOOTFALL_HOME, made when missing, and the environment in which Dagster's processes run.
+
+Every process of Footfall that speaks to Dagster, the command line included, gets its Dagster from here, so that all
+of them see the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from orchestration.settings import PROJECT, Settings, SettingsProblem, machine_environment
+
+if TYPE_CHECKING:
+    from warehouse.connections import Warehouse
+
+# A Unix socket's path may have 107 bytes, and gRPC reads it as a URL.
+_SOCKET_PATH: Final = re.compile(r"[A-Za-z0-9/._-]{1,100}")
+_CAMERA_LIST: Final = "camera_id,camera_name,zone,site_id,timezone,capacity\n"
+LOCATION: Final = "footfall"
+
+
+def make_places(settings: Settings) -> None:
+    """Make the folders and files that a first start finds missing. Raises `SettingsProblem` where that is forbidden."""
+    try:
+        for folder in (settings.home, settings.landing, settings.profiles_folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (settings.dagster_home, settings.logs, settings.run_folder, settings.dbt_folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not settings.cameras_file.exists():
+            settings.cameras_file.write_text(_CAMERA_LIST, encoding="utf-8")
+        template = Path(__file__).parent / "dagster_home" / "dagster.yaml"
+        (settings.dagster_home / "dagster.yaml").write_bytes(template.read_bytes())
+    except OSError as error:
+        raise SettingsProblem(
+            f"{error.filename} cannot be made or written ({error.strerror}); "
+            "FOOTFALL_HOME and FOOTFALL_LANDING must be folders that you may write to."
+        ) from None
+
+
+def code_socket(settings: Settings) -> Path:
+    """Return where the code server listens: a socket that nobody but its owner can reach.
+
+    It lies in FOOTFALL_HOME; where that path is too long or has a space in it, in a folder of our own under the
+    system's temporary one. The path is the same at every start: Dagster knows the code location by it.
+    """
+    path = settings.run_folder / "code.sock"
+    if _SOCKET_PATH.fullmatch(str(path)):
+        return path
+    name = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"footfall-code-{os.geteuid()}-{name}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise SettingsProblem(f"{folder} is not a private folder of yours; remove it, Footfall makes it anew.")
+    return folder / "code.sock"
+
+
+def dagster_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
+    """Return all that Dagster's processes need to know, the settings of this process included."""
+    return {
+        **settings.environment(),
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DO_NOT_TRACK": "1",
+        "FOOTFALL_DAGSTER_URL": warehouse.url("dagster", "dagster"),
+        "FOOTFALL_CODE_SOCKET": str(code_socket(settings)),
+    }
+
+
+def child_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
+    """Return the whole environment of a child process: this machine's, and Dagster's."""
+    machine = machine_environment()
+    path = os.pathsep.join(filter(None, [str(PROJECT), machine.get("PYTHONPATH", "")]))
+    return machine | dagster_environment(settings, warehouse) | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

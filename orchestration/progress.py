@@ -1,0 +1,80 @@
+"""How a load shows on a terminal: a bar with rows per second, percent and the time left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+from orchestration.assets.run_log import progress_line
+from validation.loading import Progress as LoadProgress
+from validation.outcomes import Outcome
+
+EVERY_SECONDS: Final = 5.0
+
+
+class ProgressBar:
+    """A listener that draws. Where the output is no terminal it writes a line now and then instead."""
+
+    def __init__(self, out: Console) -> None:
+        self.on_file_done: Callable[[Outcome], object] = lambda _outcome: None
+        # Dagster redirects the standard streams while an op runs; the bar keeps the terminal to itself.
+        stream = os.fdopen(os.dup(out.file.fileno()), "w", encoding="utf-8")
+        self._out = Console(file=stream, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[rows]}"),
+            TimeRemainingColumn(),
+            console=self._out,
+            transient=True,
+            disable=not self._out.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> ProgressBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+        self._out.file.close()
+
+    def on_progress(self, progress: LoadProgress) -> None:
+        """Move the bar."""
+        if self._out.is_terminal:
+            if self._task is None:
+                self._task = self._bar.add_task("", total=1.0, rows="")
+            self._bar.update(
+                self._task,
+                description=f"{progress.name}: {progress.stage}",
+                total=1.0 if progress.bytes_done else None,
+                completed=progress.share,
+                rows=f"{progress.rows:,} rows, {progress.rows_per_second:,.0f} rows/s" if progress.rows else "",
+            )
+        elif time.monotonic() - self._last >= EVERY_SECONDS:
+            self._last = time.monotonic()
+            self._out.print(progress_line(progress), markup=False)
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Finish the bar of this file."""
+        self._drop()
+        self.on_file_done(outcome)
+
+    def on_model(self, name: str) -> None:
+        """Show which model was brought up to date."""
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None, rows="")
+        self._bar.update(self._task, description=f"Marts: {name}", total=None)
+
+    def _drop(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None

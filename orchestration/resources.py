@@ -1,0 +1,49 @@
+"""What assets and sensors need besides their data: settings, the warehouse, dbt, and somebody to tell of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from dagster import DagsterLogManager
+
+from orchestration.dbt_running import DbtProject
+from orchestration.settings import Settings
+from validation.loading import Progress
+from validation.outcomes import Outcome
+from warehouse.connections import Warehouse
+from warehouse.opening import open_warehouse
+
+
+class Listener(Protocol):
+    """Who is told how a load goes."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """Hear how far a file is; called often."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Hear what became of a file."""
+
+    def on_model(self, name: str) -> None:
+        """Hear that a model is up to date."""
+
+
+@dataclass
+class Footfall:
+    """The one resource of all assets. `quiet` keeps dbt from printing (a progress bar is on the screen)."""
+
+    settings: Settings
+    listener: Callable[[DagsterLogManager], Listener]
+    quiet: bool = False
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The running warehouse. Raises `WarehouseProblem` where there is none."""
+        return open_warehouse(self.settings.home, self.settings.external_url)
+
+    @cached_property
+    def dbt(self) -> DbtProject:
+        """The dbt project."""
+        return DbtProject(self.settings)

@@ -1,0 +1,20 @@
+"""What runs by the clock."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orchestration.jobs import prune
+
+
+def build_schedules() -> list[dg.ScheduleDefinition]:
+    """Return all schedules: nightly pruning."""
+    return [
+        dg.ScheduleDefinition(
+            name="nightly_pruning",
+            job=prune,
+            cron_schedule="20 3 * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Deletes Dagster's old runs.",
+        )
+    ]
