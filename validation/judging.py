@@ -1,0 +1,149 @@
+"""One archived file from bytes to staged rows: reading, deciding the date order, cleaning, staging.
+
+What is known about the file grows here while it is read, so that a file that turns out to be unusable is still
+described. Whether it is loaded, and what the ledger says, is decided in `loading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from validation.cameras import Camera
+from validation.cleaning import Cleaner, time_columns
+from validation.outcomes import Account, Detected
+from validation.problems import Notice, Reject
+from validation.profiles import Match, Profile, match
+from validation.reading import Chunk, SourceFile, open_source
+from validation.rules import LoadingRules
+from validation.staging import Staging
+from validation.tally import CleaningSummary
+from validation.timestamps import DateEvidence, DateOrder, decide, survey
+
+_FIRST_REJECTS = 20
+_NO_EVIDENCE = DateEvidence()
+
+Report = Callable[[Literal["surveying", "reading"], int, int], None]
+"""Hears what is being done, and how many bytes and rows are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is judged, and by which rules; the same values give the same rows at any time.
+
+    `path` is the copy in the archive, `arrived_at` the recorded arrival, which is "now" for the rules.
+    """
+
+    path: Path
+    site: str | None
+    arrived_at: datetime
+    rules: LoadingRules
+    profiles: Sequence[Profile]
+    cameras: Sequence[Camera]
+
+
+@dataclass
+class Judgement:
+    """What is known about a file, and the account of its rows once all of them are staged (good ones as held)."""
+
+    detected: Detected = field(default_factory=Detected)
+    notices: tuple[Notice, ...] = ()
+    account: Account | None = None
+    reject_counts: dict[str, int] = field(default_factory=dict)
+    first_rejects: tuple[Reject, ...] = ()
+
+
+def judge(content: Content, staging: Staging, judgement: Judgement, report: Report) -> None:
+    """Stage a file's rows and complete `judgement`.
+
+    Raises FileProblem where the file cannot be used; `judgement` then holds what was found out before.
+    """
+    source = open_source(content.path)
+    judgement.detected = Detected(
+        encoding=source.dialect.encoding,
+        compression=source.dialect.compression,
+        delimiter=source.dialect.delimiter,
+        line_ending=source.dialect.line_ending,
+        header=source.header,
+    )
+    judgement.notices = tuple(source.notices)
+    found = match(source.header, content.profiles)
+    judgement.detected = replace(judgement.detected, profile=found.profile.name)
+    judging = _Judging(content, source, found, staging, judgement, report)
+    try:
+        # Few files hold dates whose order matters; those that do are looked through first.
+        judging.stage(None)
+    except _OrderMattersError:
+        order, notices = decide(judging.survey(), content.rules.date_order)
+        judgement.detected = replace(judgement.detected, date_order=order.value)
+        judgement.notices += tuple(notices)
+        staging.clear()
+        judging.stage(order)
+
+
+class _OrderMattersError(Exception):
+    """Rows were found whose meaning depends on whether the day or the month comes first in this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judging:
+    """A file whose profile is known, on its way through."""
+
+    content: Content
+    source: SourceFile
+    found: Match
+    staging: Staging
+    judgement: Judgement
+    report: Report
+
+    def survey(self) -> DateEvidence:
+        """Gather what the whole file says about the order of day and month."""
+        evidence, rows = _NO_EVIDENCE, 0
+        for chunk in self.source.chunks():
+            evidence += self._evidence(chunk)
+            rows += chunk.table.num_rows
+            self.report("surveying", chunk.bytes_read, rows)
+        return evidence
+
+    def _evidence(self, chunk: Chunk) -> DateEvidence:
+        columns = [chunk.table.column(name) for name in time_columns(self.found)]
+        return survey(*columns, formats=self.found.profile.timestamp_formats)
+
+    def stage(self, order: DateOrder | None) -> None:
+        """Clean and stage chunk after chunk; a second thread feeds PostgreSQL while the next chunk is cleaned.
+
+        Without an order, raises _OrderMattersError at the first chunk that needs one.
+        """
+        content = self.content
+        cleaner = Cleaner(
+            self.found, content.rules, content.cameras, content.site, content.arrived_at, order or DateOrder.DMY
+        )
+        first_rejects: list[Reject] = []
+        rows = 0
+        with ThreadPoolExecutor(1, "staging") as pool:
+            staged: Future[None] | None = None
+            for chunk in self.source.chunks():
+                if order is None and self._evidence(chunk) != _NO_EVIDENCE:
+                    raise _OrderMattersError
+                clean = cleaner.clean(chunk)
+                first_rejects += clean.rejects[: _FIRST_REJECTS - len(first_rejects)]
+                rows += chunk.table.num_rows + len(chunk.rejects)
+                if staged is not None:
+                    staged.result()
+                staged = pool.submit(self.staging.add, clean.events, clean.rejects)
+                self.report("reading", chunk.bytes_read, rows)
+            if staged is not None:
+                staged.result()
+        self._complete(cleaner.summary(), first_rejects)
+
+    def _complete(self, summary: CleaningSummary, first_rejects: list[Reject]) -> None:
+        judgement = self.judgement
+        judgement.detected = replace(judgement.detected, time_formats=dict(summary.time_formats))
+        judgement.notices += tuple(summary.notices)
+        judgement.account = Account(summary.rows_read, rows_rejected=summary.rows_rejected, rows_held=summary.rows_good)
+        judgement.reject_counts = dict(summary.reject_counts)
+        judgement.first_rejects = tuple(first_rejects)

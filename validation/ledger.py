@@ -1,0 +1,383 @@
+"""The ledger in PostgreSQL: a row per content, a row per arrival. It is the truth about which file is loaded.
+
+Only the statements on `raw.files`, `raw.arrivals` and `raw.batches` are here. When which of them is due is decided in
+`loading`; rows of events are handled in `staging`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from validation.landing import Waiting
+from validation.outcomes import Account, Detected, Earlier, Outcome
+from validation.problems import Notice
+from validation.rules import LoadingRules
+
+MAX_ATTEMPTS = 3
+FINISHED = ("loaded", "already_loaded", "quarantined")
+
+ArrivalOutcome = Literal["loaded", "already_loaded", "quarantined", "failed"]
+
+# Namespaces of advisory locks. A loader takes them in this order, at most one of each: no two wait for each other.
+_PATH_LOCK, _CONTENT_LOCK, _MERGE_LOCK = 0x466F6F01, 0x466F6F02, 0x466F6F03
+
+_ARRIVAL = "arrival_id, arrived_at, attempts, sha256, outcome, error, finished_at"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_MICROS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One time a file was dropped. `attempts` counts the tries to load it, this one included.
+
+    `outcome` without `finished_at` says that the verdict stands but the file may still lie in the landing folder.
+    """
+
+    arrival_id: int
+    arrived_at: datetime
+    attempts: int
+    sha256: str | None
+    outcome: ArrivalOutcome | None
+    error: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What the ledger says of one content."""
+
+    file_id: int
+    state: Literal["loading", "loaded", "quarantined", "failed", "retracted"]
+    file_name: str
+    site: str | None
+    batch_id: int | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A file in the landing folder that is to be loaded, and the number of the try that this would be."""
+
+    waiting: Waiting
+    attempt: int
+
+
+def _lock_number(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=4).digest(), "big", signed=True)
+
+
+def _modified_at(waiting: Waiting) -> datetime:
+    """Return when the file says it was changed, which may be any time, cut to what can be stored."""
+    micros = min(max(waiting.modified_ns // 1000, -_LATEST_MICROS // 2), _LATEST_MICROS)
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _storable(text: str) -> str:
+    """Text that PostgreSQL takes: no NUL character, no lone surrogate."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
+
+def _storable_json(value: object) -> Jsonb:
+    def clean(value: object) -> object:
+        match value:
+            case str():
+                return _storable(value)
+            case Mapping():
+                return {clean(str(key)): clean(item) for key, item in value.items()}
+            case list() | tuple():
+                return [clean(item) for item in value]
+            case datetime():
+                return value.isoformat()
+            case _:
+                return value
+
+    return Jsonb(clean(value))
+
+
+class Ledger:
+    """Reads and writes the ledger over one connection, which is in autocommit mode outside `transaction` blocks."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    # Locks
+
+    @contextmanager
+    def path_lock(self, waiting: Waiting) -> Iterator[None]:
+        """Keep everybody else from working on this place in the landing folder."""
+        with self._lock(_PATH_LOCK, waiting.shown_name):
+            yield
+
+    @contextmanager
+    def content_lock(self, sha256: str) -> Iterator[None]:
+        """Keep everybody else from judging this content."""
+        with self._lock(_CONTENT_LOCK, sha256):
+            yield
+
+    @contextmanager
+    def _lock(self, namespace: int, text: str) -> Iterator[None]:
+        key = (namespace, _lock_number(text))
+        self._connection.execute("select pg_advisory_lock(%s, %s)", key)
+        try:
+            yield
+        finally:
+            if not self._connection.closed:
+                self._connection.execute("select pg_advisory_unlock(%s, %s)", key)
+
+    def lock_merging(self) -> None:
+        """Wait until no other loader merges; held to the end of the transaction, so that batches commit in order."""
+        self._connection.execute("select pg_advisory_xact_lock(%s, 0)", (_MERGE_LOCK,))
+
+    # Arrivals
+
+    def due(self, waiting: Sequence[Waiting]) -> list[Due]:
+        """Those of the files that are to be loaded: all but the ones that are finished and cannot be removed."""
+        return [
+            Due(one, arrival.attempts + 1 if arrival else 1)
+            for one in waiting
+            if (arrival := self._unfinished(one)) is None
+            or arrival.outcome not in FINISHED
+            or arrival.attempts < MAX_ATTEMPTS
+        ]
+
+    def begin_arrival(self, waiting: Waiting, now: datetime, run_id: str) -> Arrival:
+        """Note that this file is being looked at: a new arrival, or one more try at one that was never finished."""
+        before = self._unfinished(waiting)
+        if before is None:
+            return self._new_arrival(waiting, now, run_id)
+        self._connection.execute(
+            "update raw.arrivals set attempts = attempts + 1, run_id = %s where arrival_id = %s",
+            (run_id, before.arrival_id),
+        )
+        return replace(before, attempts=before.attempts + 1)
+
+    def _new_arrival(self, waiting: Waiting, now: datetime, run_id: str) -> Arrival:
+        with self._connection.cursor(row_factory=class_row(Arrival)) as cursor:
+            row = cursor.execute(
+                "insert into raw.arrivals (path, site, size_bytes, modified_at, arrived_at, run_id)"  # noqa: S608
+                f" values (%s, %s, %s, %s, %s, %s) returning {_ARRIVAL}",
+                (waiting.shown_name, _site(waiting), waiting.size_bytes, _modified_at(waiting), now, run_id),
+            ).fetchone()
+        assert row is not None  # noqa: S101 - an insert returns its row
+        return row
+
+    def _unfinished(self, waiting: Waiting) -> Arrival | None:
+        return self._latest_arrival(waiting, "finished_at is null")
+
+    def finished_arrival(self, waiting: Waiting) -> Arrival | None:
+        """Find the last time that exactly this file was finished, for one that has just left the landing folder."""
+        return self._latest_arrival(waiting, "finished_at is not null")
+
+    def _latest_arrival(
+        self, waiting: Waiting, condition: Literal["finished_at is null", "finished_at is not null"]
+    ) -> Arrival | None:
+        with self._connection.cursor(row_factory=class_row(Arrival)) as cursor:
+            return cursor.execute(
+                f"select {_ARRIVAL} from raw.arrivals"  # noqa: S608
+                f" where path = %s and size_bytes = %s and modified_at = %s and {condition}"
+                " order by arrival_id desc limit 1",
+                (waiting.shown_name, waiting.size_bytes, _modified_at(waiting)),
+            ).fetchone()
+
+    def note_content(self, arrival: Arrival, sha256: str, waiting: Waiting, now: datetime, run_id: str) -> Arrival:
+        """Note what the file turned out to hold; returns its arrival.
+
+        That is another one where the same place held other content before, whatever size and time of change say.
+        """
+        if arrival.sha256 not in {None, sha256}:
+            self.finish_arrival(arrival, now)
+            arrival = self._new_arrival(waiting, now, run_id)
+        self._connection.execute(
+            "update raw.arrivals set sha256 = %s where arrival_id = %s", (sha256, arrival.arrival_id)
+        )
+        return arrival
+
+    def decide_arrival(self, arrival: Arrival, outcome: ArrivalOutcome, error: str | None = None) -> None:
+        """Note the verdict; the file may still lie where it was dropped."""
+        self._connection.execute(
+            "update raw.arrivals set outcome = %s, error = %s where arrival_id = %s",
+            (outcome, error and _storable(error), arrival.arrival_id),
+        )
+
+    def finish_arrival(self, arrival: Arrival, now: datetime) -> None:
+        """Note that the file has left the landing folder."""
+        self._connection.execute(
+            "update raw.arrivals set finished_at = %s where arrival_id = %s", (now, arrival.arrival_id)
+        )
+
+    def reread(self, arrival: Arrival) -> Arrival:
+        """Return the arrival as it stands now."""
+        with self._connection.cursor(row_factory=class_row(Arrival)) as cursor:
+            row = cursor.execute(
+                f"select {_ARRIVAL} from raw.arrivals where arrival_id = %s",  # noqa: S608
+                (arrival.arrival_id,),
+            ).fetchone()
+        return row or arrival
+
+    def take_back_attempt(self, arrival: Arrival) -> None:
+        """Forget a try that was not the file's fault: it was interrupted, or the file was still being written."""
+        self._connection.execute(
+            "update raw.arrivals set attempts = attempts - 1 where arrival_id = %s", (arrival.arrival_id,)
+        )
+        self._connection.execute(
+            "delete from raw.arrivals where arrival_id = %s and attempts = 0", (arrival.arrival_id,)
+        )
+
+    # Contents
+
+    def file(self, sha256: str) -> FileRow | None:
+        """Look up what is known of a content."""
+        with self._connection.cursor(row_factory=class_row(FileRow)) as cursor:
+            return cursor.execute(
+                "select file_id, state, file_name, site, batch_id, finished_at from raw.files where sha256 = %s",
+                (sha256,),
+            ).fetchone()
+
+    def begin_file(self, waiting: Waiting, sha256: str, arrived_at: datetime, rules: LoadingRules, run_id: str) -> int:
+        """Note that a content is being judged, for the first time or afresh; returns its file_id.
+
+        What an earlier judgement found is forgotten, its rejects too.
+        """
+        row = self._connection.execute(
+            """
+            insert into raw.files (sha256, file_name, site, size_bytes, state, arrived_at, run_id, rules)
+            values (%(sha256)s, %(name)s, %(site)s, %(size)s, 'loading', %(arrived_at)s, %(run_id)s, %(rules)s)
+            on conflict (sha256) do update set
+                file_name = excluded.file_name, site = excluded.site, state = 'loading', run_id = excluded.run_id,
+                attempts = case when files.state in ('loading', 'failed') then files.attempts + 1 else 1 end,
+                arrived_at = excluded.arrived_at, rules = excluded.rules, finished_at = null, batch_id = null,
+                profile = null, encoding = null, compression = null, delimiter = null, line_ending = null,
+                date_order = null, header = null, time_formats = null, rows_read = null, rows_loaded = null,
+                rows_rejected = null, rows_duplicate = null, rows_held = null, reject_counts = null, notices = null,
+                seconds = null, error_code = null, error = null
+            where files.state <> 'loaded'
+            returning file_id
+            """,
+            {
+                "sha256": sha256,
+                "name": waiting.shown_name,
+                "site": _site(waiting),
+                "size": waiting.size_bytes,
+                "arrived_at": arrived_at,
+                "run_id": run_id,
+                "rules": _storable_json(asdict(rules)),
+            },
+        ).fetchone()
+        if row is None:
+            raise RuntimeError(f"The content {sha256} is loaded and cannot be judged afresh.")
+        file_id = int(row[0])
+        self._connection.execute("delete from raw.rejects where file_id = %s", (file_id,))
+        return file_id
+
+    def begin_batch(self, file_id: int) -> int:
+        """Begin a batch for what a load brings; its number is greater than that of every batch committed so far."""
+        row = self._connection.execute(
+            "insert into raw.batches (kind, file_id) values ('load', %s) returning batch_id", (file_id,)
+        ).fetchone()
+        assert row is not None  # noqa: S101 - an insert returns its row
+        return int(row[0])
+
+    def decide_file(self, state: Literal["loaded", "quarantined", "failed"], outcome: Outcome, now: datetime) -> None:
+        """Write what a load came to into the content's row."""
+        detected, account, problem = outcome.detected, outcome.account, outcome.problem
+        held = state == "quarantined"
+        self._connection.execute(
+            """
+            update raw.files set
+                state = %(state)s, finished_at = %(now)s, batch_id = %(batch_id)s, profile = %(profile)s,
+                encoding = %(encoding)s, compression = %(compression)s, delimiter = %(delimiter)s,
+                line_ending = %(line_ending)s, date_order = %(date_order)s, header = %(header)s,
+                time_formats = %(time_formats)s, rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s,
+                rows_rejected = %(rows_rejected)s, rows_duplicate = %(rows_duplicate)s, rows_held = %(rows_held)s,
+                reject_counts = %(reject_counts)s, notices = %(notices)s, seconds = %(seconds)s,
+                error_code = %(error_code)s, error = %(error)s
+            where file_id = %(file_id)s
+            """,
+            {
+                "file_id": outcome.file_id,
+                "state": state,
+                "now": now,
+                "batch_id": outcome.batch_id,
+                "profile": detected.profile,
+                "encoding": detected.encoding,
+                "compression": detected.compression,
+                "delimiter": detected.delimiter,
+                "line_ending": detected.line_ending,
+                "date_order": detected.date_order,
+                "header": _storable_json(detected.header),
+                "time_formats": _storable_json(detected.time_formats),
+                "rows_read": account and account.rows_read,
+                "rows_loaded": account.rows_loaded if account and not held else None,
+                "rows_rejected": account and account.rows_rejected,
+                "rows_duplicate": account and account.rows_duplicate,
+                "rows_held": account.rows_held if account and held else None,
+                "reject_counts": _storable_json(outcome.reject_counts),
+                "notices": _storable_json([asdict(notice) for notice in outcome.notices]),
+                "seconds": outcome.seconds,
+                "error_code": problem and problem.code,
+                "error": problem and _storable(f"{problem.sentence} {problem.advice}".strip()),
+            },
+        )
+
+    def fail_file(self, sha256: str, error: str, now: datetime) -> None:
+        """Note that a content could not be judged, for no fault of its own."""
+        self._connection.execute(
+            "update raw.files set state = 'failed', error_code = 'failed', error = %s, finished_at = %s"
+            " where sha256 = %s and state = 'loading'",
+            (_storable(error), now, sha256),
+        )
+
+    def recorded(self, waiting: Waiting, sha256: str) -> Outcome:
+        """Return the outcome of a content that is loaded, as the ledger has it now."""
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            row = cursor.execute("select * from raw.files where sha256 = %s and state = 'loaded'", (sha256,)).fetchone()
+        if row is None:
+            raise RuntimeError(f"The content {sha256} is not loaded.")
+        return Outcome(
+            state="loaded",
+            name=waiting.shown_name,
+            site=row["site"],
+            size_bytes=row["size_bytes"],
+            sha256=sha256,
+            file_id=row["file_id"],
+            batch_id=row["batch_id"],
+            arrived_at=row["arrived_at"],
+            account=Account(
+                row["rows_read"],
+                rows_loaded=row["rows_loaded"],
+                rows_rejected=row["rows_rejected"],
+                rows_duplicate=row["rows_duplicate"],
+            ),
+            detected=Detected(
+                row["profile"],
+                row["encoding"],
+                row["compression"],
+                row["delimiter"],
+                row["line_ending"],
+                row["date_order"],
+                tuple(row["header"]),
+                row["time_formats"],
+            ),
+            reject_counts=row["reject_counts"],
+            notices=tuple(Notice(**notice) for notice in row["notices"]),
+            seconds=row["seconds"],
+        )
+
+
+def _site(waiting: Waiting) -> str | None:
+    return None if waiting.site is None else _storable(waiting.site)
+
+
+def earlier(file: FileRow) -> Earlier:
+    """Tell by which load a content that is dropped again came in."""
+    return Earlier(file.file_name, file.site, file.finished_at)

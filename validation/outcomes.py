@@ -1,0 +1,204 @@
+"""What became of a file: the record that every load ends with, and its verdict in one sentence.
+
+Plain values only. What decides the outcome lives in `loading`; longer accounts for people are made in `reports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from validation.problems import FileProblem, Notice, Reject
+
+State = Literal["loaded", "already_loaded", "quarantined", "waiting", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where the rows of a file went: rows_read = rows_loaded + rows_rejected + rows_duplicate + rows_held.
+
+    Only a file that was quarantined whole holds rows, and such a file has none loaded.
+    """
+
+    rows_read: int
+    rows_loaded: int = 0
+    rows_rejected: int = 0
+    rows_duplicate: int = 0
+    rows_held: int = 0
+
+    def __post_init__(self) -> None:
+        accounted = self.rows_loaded + self.rows_rejected + self.rows_duplicate + self.rows_held
+        if self.rows_read != accounted:
+            raise ValueError(f"{self.rows_read} rows were read but {accounted} are accounted for: {self}")
+
+    @property
+    def rejected_share(self) -> float:
+        """Rejected rows as a share of the rows read; 0 for a file without rows."""
+        return self.rows_rejected / self.rows_read if self.rows_read else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """How the file turned out to be written. `date_order` is None where no date in it depends on one."""
+
+    profile: str | None = None
+    encoding: str | None = None
+    compression: str | None = None
+    delimiter: str | None = None
+    line_ending: str | None = None
+    date_order: str | None = None
+    header: tuple[str, ...] = ()
+    time_formats: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file as a whole cannot be used."""
+
+    code: str
+    sentence: str
+    advice: str
+
+    @classmethod
+    def of(cls, problem: FileProblem) -> Problem:
+        """Take over the account that an exception carries."""
+        return cls(problem.code, problem.sentence, problem.advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The load that brought in content which was dropped again. `site` is the site it was loaded for."""
+
+    name: str
+    site: str | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file that was dropped.
+
+    `waiting`: it was still being written and is left for the next look. `gone`: it was no longer there. `name` is
+    its name within the landing folder, fit to be shown. `first_rejects` are the first reasons, in file order;
+    `reject_counts` counts all of them by code. `moved_to` is where a quarantined file lies now.
+    """
+
+    state: State
+    name: str
+    site: str | None = None
+    size_bytes: int = 0
+    sha256: str | None = None
+    file_id: int | None = None
+    batch_id: int | None = None
+    arrived_at: datetime | None = None
+    attempt: int = 1
+    account: Account | None = None
+    max_rejected_share: float | None = None
+    detected: Detected = field(default_factory=Detected)
+    reject_counts: Mapping[str, int] = field(default_factory=dict)
+    first_rejects: tuple[Reject, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    problem: Problem | None = None
+    earlier: Earlier | None = None
+    moved_to: Path | None = None
+    seconds: float = 0.0
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether there is something to look at although the file was loaded."""
+        if self.account is not None and self.account.rows_rejected:
+            return True
+        return any(notice.code not in _NO_WARNINGS for notice in self.notices)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in two or three words."""
+        match self.state:
+            case "loaded":
+                empty = self.account is None or not self.account.rows_read
+                return "Usable, but empty" if empty else "Usable, with warnings" if self.has_warnings else "Usable"
+            case "already_loaded":
+                return "Nothing new"
+            case "quarantined":
+                return "Not usable"
+            case "waiting":
+                return "Not yet"
+            case "gone":
+                return "Nothing done"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, for a manager."""
+        return f"{self.headline}: {self._told()}"
+
+    def _told(self) -> str:
+        name = on_one_line(self.name)
+        match self.state:
+            case "loaded":
+                return self._loaded(name)
+            case "already_loaded":
+                return f"{name} {self._same_content()}; nothing was loaded twice."
+            case "quarantined":
+                return f"{name}{self._not_usable()}"
+            case "waiting":
+                return f"{name} was still being written and will be looked at again."
+            case "gone":
+                return f"{name} was no longer there."
+
+    def _loaded(self, name: str) -> str:
+        account = self.account or Account(0)
+        if account.rows_read == 0:
+            return f"{name} has a header and no rows."
+        share = f" ({percent(account.rejected_share)})" if account.rows_rejected else ""
+        return (
+            f"{name}, {account.rows_loaded:,} of {account.rows_read:,} rows loaded, "
+            f"{account.rows_rejected:,} rejected{share}, {account.rows_duplicate:,} duplicates."
+        )
+
+    def _same_content(self) -> str:
+        if self.earlier is None:
+            return "has content that is already loaded"
+        when = f" on {moment(self.earlier.finished_at)}" if self.earlier.finished_at else ""
+        where = ""
+        if self.earlier.site != self.site:
+            where = f" for site {on_one_line(self.earlier.site)}" if self.earlier.site else " for no site in particular"
+        return f"has the same content as {on_one_line(self.earlier.name)}, loaded{when}{where}"
+
+    def _not_usable(self) -> str:
+        if self.problem is not None and self.problem.code != TOO_MANY_REJECTED:
+            return f". {self.problem.sentence} Nothing was loaded."
+        account, allowed = self.account or Account(0), self.max_rejected_share or 0.0
+        return (
+            f", {account.rows_rejected:,} of {account.rows_read:,} rows rejected ({percent(account.rejected_share)}) "
+            f"where at most {percent(allowed)} are allowed. Nothing was loaded."
+        )
+
+
+# A camera need not be on the list; until there is one, none is.
+_NO_WARNINGS = {"unlisted_cameras"}
+
+TOO_MANY_REJECTED = "too_many_rejected_rows"
+"""The code of the problem that quarantines a file which could be read."""
+
+
+def percent(share: float) -> str:
+    """Write a share for people: `0.7 %`, `12 %`; a very small one is not shown as none."""
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    if text == "100" and share < 1:
+        return "over 99.9 %"
+    return f"{text} %"
+
+
+def moment(at: datetime) -> str:
+    """Write an instant for people, in its own zone."""
+    return f"{at:%Y-%m-%d %H:%M} {at.tzname() or ''}".rstrip()
+
+
+def on_one_line(text: str) -> str:
+    """Make everything in hostile text visible that would break out of a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

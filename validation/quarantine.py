@@ -1,0 +1,98 @@
+"""Setting a whole file aside: `landing/rejected/NAME`, `NAME.rejects.csv`, `NAME.report.md`.
+
+Moves and writes files. That a file is quarantined is decided, and committed to the ledger, in `loading` before
+anything here happens; what the two companions say is worded in `reports`.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from validation import reports
+from validation.archive import is_still
+from validation.landing import REJECTED, Waiting, companion_of, fitting, free_path
+from validation.outcomes import Outcome
+from validation.problems import Reject
+from validation.reading import open_source
+
+RejectsOf = Callable[[int, int], Mapping[int, Sequence[Reject]]]
+"""The rejects of the rows from one number up to another (both included), by row."""
+
+
+def set_aside(
+    waiting: Waiting, landing: Path, outcome: Outcome, content: Path | None, rejects_of: RejectsOf
+) -> Outcome:
+    """Move a file into the folder of the rejected ones, write its companions, and say where it is now.
+
+    `content` is the archived copy where the file's rows were judged one by one, else None. A file that has changed in
+    the meantime stays where it is: it is another drop. Companions of an earlier try at the same file are replaced.
+    Raises OSError where the folder cannot be written to.
+    """
+    folder = landing / REJECTED
+    folder.mkdir(exist_ok=True)
+    for part in Path(waiting.name).parent.parts:
+        folder /= part
+        folder.mkdir(exist_ok=True)
+    target = free_path(folder / waiting.path.name)
+    is_there = is_still(waiting)
+    if is_there:
+        outcome = replace(outcome, moved_to=target)
+    _write(target.with_name(fitting(target.name, ".rejects.csv")), _rejects_lines(outcome, content, rejects_of))
+    _write(target.with_name(fitting(target.name, ".report.md")), [reports.report(outcome)])
+    if is_there:
+        _move(waiting.path, target)
+        companion_of(waiting.path).unlink(missing_ok=True)
+    return outcome
+
+
+def _rejects_lines(outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> Iterator[Sequence[str]]:
+    yield reports.REJECTS_HEADER
+    if content is None:
+        yield reports.problem_line(outcome)
+        return
+    for chunk in open_source(content).chunks():
+        texts = dict(zip(chunk.row_numbers.tolist(), chunk.raw_text(range(chunk.table.num_rows)), strict=True))
+        texts |= {reject.row_number: reject.raw_text for reject in chunk.rejects}
+        if texts:
+            reasons = rejects_of(min(texts), max(texts))
+            for row, text in sorted(texts.items()):
+                yield reports.rejects_line(row, reasons.get(row, ()), text)
+
+
+def _write(path: Path, content: Iterable[str | Sequence[str]]) -> None:
+    """Write text, or rows as CSV that spreadsheets open (a byte order mark tells them that it is UTF-8)."""
+    partial = path.with_name(fitting(f".{path.name}", ".part"))
+    with partial.open("w", encoding="utf-8-sig" if path.suffix == ".csv" else "utf-8", newline="") as file:
+        _fill(file, content)
+    partial.replace(path)
+
+
+def _fill(file: TextIO, content: Iterable[str | Sequence[str]]) -> None:
+    lines = csv.writer(file, quoting=csv.QUOTE_ALL)
+    for item in content:
+        if isinstance(item, str):
+            file.write(item)
+        else:
+            lines.writerow(item)
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A site's folder may be a mounted share.
+        partial = target.with_name(fitting(f".{target.name}", ".part"))
+        shutil.copy2(path, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+        path.unlink()
