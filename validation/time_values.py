@@ -57,30 +57,30 @@ def _read_number(plan: Plan, letters: Bytes) -> Reading:
     places = [*range(*whole), *range(*decimals)]
     kept, dropped = places[:_INT64_DIGITS], places[_INT64_DIGITS:]
     whole_digits = whole[1] - whole[0]
-    number = _digits(letters[kept], 0, len(kept)).astype(np.int64)
-    readable = np.ones(number.size, dtype=np.bool_)
+    absolute = _digits(letters[kept], 0, len(kept)).astype(np.int64)
+    rows = absolute.size
+    readable = np.ones(rows, dtype=np.bool_)
     if dropped and (whole_digits > 1 or "e" in plan.fields):
         # What is dropped is finer than a microsecond unless leading zeros have taken the place of digits that count.
         readable = letters[whole[0]] != ord("0")
     if whole_digits > _INT64_DIGITS + 1:
         readable[:] = False
-    if plan.negative:
-        number = -number
-        if dropped:
-            number -= (letters[dropped] != ord("0")).any(axis=0)
-    exponent = np.zeros(number.size, dtype=np.int64)
+    number = -absolute if plan.negative else absolute
+    if plan.negative and dropped:  # downwards is away from zero
+        number = number - (letters[dropped] != ord("0")).any(axis=0)
+    exponent = np.zeros(rows, dtype=np.int64)
     if "e" in plan.fields:
         exponent = _field(plan, letters, "e").astype(np.int64) * (-1 if plan.negative_exponent else 1)
 
-    micros = np.zeros(number.size, dtype=np.int64)
-    coarse = np.zeros(number.size, dtype=np.bool_)
+    micros = np.zeros(rows, dtype=np.int64)
+    coarse = np.zeros(rows, dtype=np.bool_)
     formats: dict[str, int] = {}
     for power in np.unique(exponent).tolist():
         scale = power + whole_digits - len(kept)  # the number stands for number * 10**scale
         same_power = readable & (exponent == power)
-        unit = np.zeros(number.size, dtype=np.int8)
+        unit = np.zeros(rows, dtype=np.int8)
         for border in _BORDERS:
-            unit += np.abs(number) >= _power_of_ten(max(0, border - scale))
+            unit += absolute >= _power_of_ten(max(0, border - scale))
         for index, name in enumerate(_UNITS):
             mine = same_power & (unit == index)
             count = int(np.count_nonzero(mine))

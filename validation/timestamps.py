@@ -30,8 +30,6 @@ from validation.zones import Instants, instants
 
 UNREADABLE = "timestamp_unreadable"
 TOO_COARSE = "timestamp_too_coarse"
-ABSENT = "timestamp_absent"
-"""The code of rows that had no text to read (see `ParsedTimes.spread`)."""
 
 Bytes = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
@@ -78,7 +76,7 @@ class ParsedTimes:
     """A column of timestamps, read.
 
     `micros`: microseconds since 1970, in UTC where `has_offset`, else as the local clock showed them; 0 where there
-    is a problem. `problem`: '' or one of the codes above. `formats`: plain name of a format -> values read by it.
+    is a problem. `problem`: '' or `UNREADABLE` or `TOO_COARSE`. `formats`: plain name of a format -> values read by it.
     """
 
     micros: Int64s
@@ -90,15 +88,6 @@ class ParsedTimes:
     def ok(self) -> Bools:
         """Which rows were read."""
         return np.asarray(self.problem == "", dtype=np.bool_)
-
-    def spread(self, positions: NDArray[np.integer[Any]], rows: int) -> ParsedTimes:
-        """Put the values at `positions` of a column of `rows`; the rows between have the problem `ABSENT`."""
-        spread = ParsedTimes(np.zeros(rows, np.int64), np.zeros(rows, np.bool_), np.full(rows, ABSENT, object), {})
-        spread.micros[positions] = self.micros
-        spread.has_offset[positions] = self.has_offset
-        spread.problem[positions] = self.problem
-        spread.formats = dict(self.formats)
-        return spread
 
 
 @dataclass(slots=True)
@@ -126,14 +115,12 @@ def survey(*columns: pa.Array | pa.ChunkedArray, formats: Sequence[str] = ()) ->
     for column in columns:
         seen = np.zeros_like(marks)
         for group in _groups(column, tuple(formats)):
-            plan = next((plan for plan in group.plans if plan.is_numeric_date), None)
-            if plan is None:
-                continue
-            day_first = read(plan, group.letters, day_first=True)
-            month_first = read(plan, group.letters, day_first=False)
-            seen[0, group.rows] = day_first.ok & ~month_first.ok
-            seen[1, group.rows] = month_first.ok & ~day_first.ok
-            seen[2, group.rows] = day_first.ok & month_first.ok & (day_first.micros != month_first.micros)
+            for plan in filter(lambda plan: plan.is_numeric_date, group.plans):
+                day = read(plan, group.letters, day_first=True)
+                month = read(plan, group.letters, day_first=False)
+                seen[0, group.rows] |= day.ok & ~month.ok
+                seen[1, group.rows] |= month.ok & ~day.ok
+                seen[2, group.rows] |= day.ok & month.ok & (day.micros != month.micros)
         marks |= seen
         for kind, where in enumerate(seen):
             some = np.flatnonzero(where)[:_EXAMPLES].tolist()
