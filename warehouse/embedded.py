@@ -45,10 +45,10 @@ LARGEST_LOG = 16 * 1024 * 1024
 class EmbeddedPostgres:
     """One PostgreSQL server that belongs to one FOOTFALL_HOME; making the object touches nothing.
 
-    `port` is insisted on where given, 0 means any free one; without it the server keeps the port it had, at first 5433
-    if that is free. `version` chooses among the wheel's programs for new data; data that exist choose their own.
-    `bin_dir` names other programs (postgres, initdb, pg_ctl) instead of the wheel's. `settings` go over the server's
-    settings. Every method may be called from several processes at once.
+    `port` is insisted on where given; otherwise the server keeps the port it had, which at first is 5433 if that is
+    free, else any free one (with `port` 0 any free one at once). `version` chooses among the wheel's programs for new
+    data; data that exist choose their own. `bin_dir` names other programs (postgres, initdb, pg_ctl) instead of the
+    wheel's. `settings` go over the server's settings. Every method may be called from several processes at once.
     """
 
     def __init__(
@@ -126,7 +126,8 @@ class EmbeddedPostgres:
     def remove(self) -> None:
         """Stop the server and delete it with all its data."""
         self.stop()
-        for folder in (self._places.outside, self._places.folder):
+        data = self._places.data
+        for folder in (data and socket_folder(data), self._places.outside, self._places.folder):
             if folder is not None and folder.is_dir():
                 shutil.rmtree(folder)
 
@@ -228,10 +229,10 @@ class EmbeddedPostgres:
                     "Choose another port, or none: then a free one is found.",
                 )
             return self._port
-        if self._port is None and not fall_back:
-            for port in (self._places.recall("port"), PREFERRED_PORT):
-                if isinstance(port, int) and _is_free(port):
-                    return port
+        candidates = [self._places.recall("port"), PREFERRED_PORT if self._port is None else None]
+        for port in candidates if not fall_back else []:
+            if isinstance(port, int) and _is_free(port):
+                return port
         with closing(socket.socket()) as probe:
             probe.bind((ADDRESS, 0))
             return int(probe.getsockname()[1])
@@ -354,5 +355,9 @@ def _is_in_use(lock: Path) -> bool:
 
 def _essence(said: str) -> str:
     """Pick the lines of a log that tell why something failed."""
-    telling = [line for line in said.splitlines() if any(word in line for word in ("FATAL", "PANIC", "error", "HINT"))]
+    telling = [
+        line
+        for line in said.splitlines()
+        if any(word in line for word in ("FATAL", "PANIC", "error", "invalid", "HINT"))
+    ]
     return " ".join(" ".join(telling or said.splitlines()[-5:]).split()) or "nothing"

@@ -102,8 +102,8 @@ def migrate(warehouse: Warehouse, migrations: Path = MIGRATIONS) -> None:
 def _make_roles(server: psycopg.Connection, warehouse: Warehouse) -> None:
     """Make the roles that are missing and tell the server the passwords that it does not know.
 
-    A role that exists on an external server with a password of its own is another Footfall's: changing it would lock
-    that one out.
+    The password of a role that an external server has already is never changed: the role may be another Footfall's,
+    which would be locked out.
     """
     passwords = Passwords(warehouse.passwords_file)
     existing = {row[0] for row in server.execute("select rolname from pg_roles")}
@@ -111,35 +111,40 @@ def _make_roles(server: psycopg.Connection, warehouse: Warehouse) -> None:
     for role, login in warehouse.logins.items():
         if login == warehouse.administrator:
             continue
-        name = sql.Identifier(login.user)
         is_new = login.user not in existing
         if is_new:
-            server.execute(sql.SQL("create role {} login").format(name))
+            server.execute(sql.SQL("create role {} login").format(sql.Identifier(login.user)))
         if login.password is not None and (is_new or login.user in unknown):
             if is_new or warehouse.is_embedded:
-                # Encrypted on this side: a server may log statements.
-                encrypted = server.pgconn.encrypt_password(
-                    login.password.encode(), login.user.encode(), b"scram-sha-256"
-                )
-                server.execute(sql.SQL("alter role {} password {}").format(name, sql.Literal(encrypted.decode())))
-            elif not _lets_in(warehouse, role):
-                raise WarehouseProblem(
-                    f"The server at {warehouse.host} has a role {login.user} already, and {warehouse.passwords_file} "
-                    "does not hold its password: another Footfall made it.",
-                    f"Copy {warehouse.passwords_file.name} from that one's FOOTFALL_HOME; or, if it is gone, have an "
-                    f"administrator run drop owned by {login.user}; drop role {login.user};",
-                )
+                _set_password(server, login.user, login.password)
+            if not warehouse.is_embedded:
+                _see_that_it_is_let_in(server, warehouse, role)
             passwords.mark_known([login.user])
         if not warehouse.is_embedded:
             _may_act_as(server, login.user)
 
 
-def _lets_in(warehouse: Warehouse, role: Role) -> bool:
+def _set_password(server: psycopg.Connection, user: str, password: str) -> None:
+    """Tell the server a password, encrypted on this side: it may log statements."""
+    encrypted = server.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
+    server.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(user), sql.Literal(encrypted)))
+
+
+def _see_that_it_is_let_in(server: psycopg.Connection, warehouse: Warehouse, role: Role) -> None:
+    user = warehouse.logins[role].user
+    names = [sql.Identifier(name) for name in (warehouse.database, user)]
+    server.execute(sql.SQL("grant connect on database {} to {}").format(*names))
     try:
         warehouse.connect(role, connect_timeout=10).close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    except psycopg.OperationalError as error:
+        file = warehouse.passwords_file
+        raise WarehouseProblem(
+            f"The server at {warehouse.host} does not let in its role {user} with the password in {file}: "
+            f"{' '.join(str(error).split())}.",
+            f"If another Footfall made it, copy {file.name} from that one's FOOTFALL_HOME or, where that is gone, have "
+            f"an administrator run: drop owned by {user}; drop role {user}; otherwise let the footfall roles and "
+            "bi_reader in by the server's pg_hba.conf.",
+        ) from error
 
 
 def _may_act_as(server: psycopg.Connection, role: str) -> None:

@@ -18,27 +18,31 @@ from warehouse.connections import Warehouse
 from warehouse.embedded import EmbeddedPostgres
 from warehouse.preparing import prepare
 
-# A crash of the machine may take the test data with it; the settings of the server are otherwise the real ones.
-FAST_AND_SMALL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
 
-
-def postgres_programs() -> Path | None:
+@pytest.fixture(scope="session")
+def programs() -> Path | None:
     """The programs that the tests were told to run instead of the wheel's (Debian's PostgreSQL 15, say)."""
     folder = os.environ.get("FOOTFALL_TEST_POSTGRES_BIN")
     return Path(folder) if folder else None
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedPostgres]:
+def fast_settings() -> dict[str, str]:
+    """Settings for servers whose data need not outlive the machine; they are otherwise the real ones."""
+    return {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
+
+
+@pytest.fixture(scope="session")
+def server(programs: Path | None, fast_settings: dict[str, str]) -> Iterator[EmbeddedPostgres]:
     """A running server in a temporary home, removed at the end; those of killed test runs go first."""
     temporary = Path(tempfile.gettempdir())
     for left in temporary.glob("footfall-test-*"):
         if not psutil.pid_exists(int(left.name.split("-")[2])):
-            EmbeddedPostgres(left, bin_dir=postgres_programs()).remove()
+            EmbeddedPostgres(left, bin_dir=programs).remove()
             shutil.rmtree(left, ignore_errors=True)
     home = Path(tempfile.mkdtemp(prefix=f"footfall-test-{os.getpid()}-", dir=temporary))
     home.chmod(0o755)
-    postgres = EmbeddedPostgres(home, port=0, bin_dir=postgres_programs(), settings=FAST_AND_SMALL)
+    postgres = EmbeddedPostgres(home, port=0, bin_dir=programs, settings=fast_settings)
     postgres.start()
     yield postgres
     postgres.remove()
