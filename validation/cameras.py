@@ -20,6 +20,7 @@ from psycopg import sql
 from validation.problems import FileProblem
 from validation.profiles import normalise
 from validation.reading import open_source
+from validation.rejections import naming_its_row
 from validation.zones import is_zone
 
 _COLUMNS = ("camera_id", "camera_name", "zone", "site_id", "timezone", "capacity")
@@ -68,7 +69,7 @@ def read_cameras(path: Path) -> list[Camera]:
         chunks = list(source.chunks())
     except FileProblem as problem:
         raise CameraListProblem(path, [str(problem)]) from problem
-    problems = [reject.sentence for chunk in chunks for reject in chunk.rejects]
+    problems = [naming_its_row(reject).sentence for chunk in chunks for reject in chunk.rejects]
     lines: list[tuple[int, Camera]] = []
     for chunk in chunks:
         for row, cells in zip(chunk.row_numbers.tolist(), chunk.table.to_pylist(), strict=True):

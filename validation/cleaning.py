@@ -31,7 +31,7 @@ from validation.events import KNOWN_WORDS, EventType, event_ids, word_key
 from validation.problems import FileProblem, Reject
 from validation.profiles import FieldName, Match
 from validation.reading import Chunk
-from validation.rejections import Describer, Finding
+from validation.rejections import Describer, Finding, naming_its_row
 from validation.rules import LoadingRules
 from validation.tally import CleaningSummary, Tally
 from validation.timestamps import DateOrder, ParsedTimes, localise, parse
@@ -151,7 +151,7 @@ class Cleaner:
         judged = self._judge(Cells(chunk.table))
         row_numbers = np.asarray(chunk.row_numbers)
         events = self._events(judged, row_numbers[judged.good])
-        rejects = [*chunk.rejects, *self._rejects(judged, chunk, row_numbers)]
+        rejects = [*map(naming_its_row, chunk.rejects), *self._rejects(judged, chunk, row_numbers)]
         rejects.sort(key=lambda reject: reject.row_number)
         self._count(judged, events, rejects)
         return CleanChunk(events, rejects)

@@ -96,14 +96,19 @@ def event_ids(
     return _uuid_texts(np.frombuffer(digests, np.uint8).reshape(-1, 16))
 
 
-_HEX_PAIRS = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), np.uint8).reshape(256, 2)
-_HEX_PLACES = np.array([place for place in range(36) if place not in {8, 13, 18, 23}])
+# The two digits of each byte, as one number of 16 bits (in the machine's own order of bytes).
+_HEX_PAIRS = np.frombuffer("".join(f"{value:02x}" for value in range(256)).encode(), np.uint16)
+_GROUPS = (8, 4, 4, 4, 12)
 
 
 def _uuid_texts(digests: npt.NDArray[np.uint8]) -> pa.Array:
     """(n, 16) bytes as n texts of the form 8-4-4-4-12, without a loop over rows."""
     count = len(digests)
+    digits = _HEX_PAIRS[digests].view(np.uint8)
     texts = np.full((count, 36), ord("-"), np.uint8)
-    texts[:, _HEX_PLACES] = _HEX_PAIRS[digests].reshape(count, 32)
+    read = written = 0
+    for length in _GROUPS:
+        texts[:, written : written + length] = digits[:, read : read + length]
+        read, written = read + length, written + length + 1
     offsets = np.arange(0, 36 * (count + 1), 36, dtype=np.int32)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(texts))

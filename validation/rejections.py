@@ -7,7 +7,7 @@ wrong is decided in `cleaning` and `schemas`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -39,6 +39,14 @@ def quoted(text: str) -> str:
     """Quote a value as a sentence may show it: bounded, on one line, without characters that cannot be seen."""
     shown = "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text[:_SHOWN])
     return f"'{shown}…'" if len(text) > _SHOWN else f"'{shown}'"
+
+
+def naming_its_row(reject: Reject) -> Reject:
+    """Give a reject whose sentence begins with its row, as all of them do in a report."""
+    sentence = reject.sentence
+    if sentence.startswith("Row "):
+        return reject
+    return replace(reject, sentence=f"Row {reject.row_number}: {sentence[:1].lower()}{sentence[1:]}")
 
 
 def _column(source: Source) -> str | None:

@@ -23,7 +23,10 @@ MICROS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 @pytest.mark.parametrize(
     ("word", "event_type"),
     [
-        *[(word, "entry") for word in ("entry", "ENTER", " Entered ", "in", "arrive", "arrival", "ingress", "check_in")],
+        *[
+            (word, "entry")
+            for word in ("entry", "ENTER", " Entered ", "in", "arrive", "arrival", "ingress", "check_in")
+        ],
         *[(word, "exit") for word in ("exit", "Exited", "leave", "left", "OUT", "depart", "departure", "egress")],
         *[(word, "exit") for word in ("Check-Out", "check out", "checked.out", "CLOCK_OUT")],
         *[(word, "appearance") for word in ("appearance", "Appeared", "presence")],
@@ -54,7 +57,7 @@ def ids(*rows: tuple[str, str, str, int, int | None]) -> list[str]:
 
 def test_an_id_is_what_it_was_yesterday() -> None:
     """The ids lie in the databases of users: this value must never change."""
-    written = "P1\x1fCAM-1\x1f1700000000000000\x1f\x1fentry".encode()
+    written = b"P1\x1fCAM-1\x1f1700000000000000\x1f\x1fentry"
     expected = str(uuid.UUID(bytes=blake2b(written, digest_size=16).digest()))
     assert ids(("P1", "CAM-1", "entry", 1_700_000_000_000_000, None)) == [expected]
     assert expected == "63502a9d-1a6c-91c9-c0ba-05600fdbc51b"
@@ -91,7 +94,9 @@ def test_ids_of_a_slice_and_of_nothing() -> None:
 
 
 @given(
-    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=0, max_size=4, unique=True).flatmap(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=0, max_size=4, unique=True
+    ).flatmap(
         lambda names: st.tuples(
             st.just(names), st.lists(st.tuples(*[st.none() | CELLS] * len(names)), min_size=1, max_size=6)
         )

@@ -169,11 +169,16 @@ def test_a_very_wide_header_makes_no_endless_sentence() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "Trip Duration,Start Time,Stop Time,Start Station ID,Start Station Name,Start Station Latitude,Start Station Longitude,"
-        "End Station ID,End Station Name,End Station Latitude,End Station Longitude,Bike ID,User Type,Birth Year,Gender",
-        "tripduration,starttime,stoptime,start station id,start station name,start station latitude,"
-        "start station longitude,end station id,end station name,end station latitude,end station longitude,bikeid,"
-        "usertype,birth year,gender",
+        (
+            "Trip Duration,Start Time,Stop Time,Start Station ID,Start Station Name,Start Station Latitude,"
+            "Start Station Longitude,End Station ID,End Station Name,End Station Latitude,End Station Longitude,"
+            "Bike ID,User Type,Birth Year,Gender"
+        ),
+        (
+            "tripduration,starttime,stoptime,start station id,start station name,start station latitude,"
+            "start station longitude,end station id,end station name,end station latitude,end station longitude,bikeid,"
+            "usertype,birth year,gender"
+        ),
     ],
 )
 def test_citibike_trips_are_known_in_both_spellings_of_their_header(header: str) -> None:
@@ -187,7 +192,15 @@ def test_citibike_trips_are_known_in_both_spellings_of_their_header(header: str)
     assert columns[0] in found.extra_columns
 
 
-CORSIGHT = "person_id camera_id event_type age_group_outcome gender_outcome camera_description zone_name".split()
+CORSIGHT = [
+    "person_id",
+    "camera_id",
+    "event_type",
+    "age_group_outcome",
+    "gender_outcome",
+    "camera_description",
+    "zone_name",
+]
 
 
 @pytest.mark.parametrize(

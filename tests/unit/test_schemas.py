@@ -52,7 +52,12 @@ def found_in(*rows: dict[str, Any]) -> set[tuple[str, str, tuple[int, ...]]]:
     [
         ("person_id", "missing_value", [None], ["x"]),
         ("person_id", "id_too_long", ["x" * 101, "é" * 101], ["x" * 100, "é" * 100, "👤" * 100]),
-        ("person_id", "control_characters", ["a\x01", "\x7fa", "a\x85b", "a\nb", "a\tb", "\x9f"], ["a b", "é", "\u2028"]),
+        (
+            "person_id",
+            "control_characters",
+            ["a\x01", "\x7fa", "a\x85b", "a\nb", "a\tb", "\x9f"],
+            ["a b", "é", "\u2028"],
+        ),
         ("camera_id", "missing_value", [None], ["x"]),
         ("camera_id", "id_too_long", ["x" * 51], ["x" * 50, "漢" * 50]),
         ("camera_id", "control_characters", ["a\x1fb"], ["NA"]),
@@ -71,7 +76,7 @@ def found_in(*rows: dict[str, Any]) -> set[tuple[str, str, tuple[int, ...]]]:
 def test_lazy_validation_reports_every_failing_row_of_each_check(
     column: str, code: str, bad: list[Any], good: list[Any]
 ) -> None:
-    """Pandera stops short in some modes, and caps what it reports in others: this is the proof that here it does not."""
+    """Pandera stops short in some modes and caps what it reports in others: here it must not."""
     rows: list[dict[str, Any]] = []
     expected = []
     for round_ in range(300):
