@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Drop a CSV of camera events into a folder; seconds later know how long people stay and how full it is.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
 )
 _out = Console(highlight=False, soft_wrap=True)
 

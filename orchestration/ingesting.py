@@ -7,7 +7,6 @@ alone. Where nothing runs, PostgreSQL is started for the time it takes.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -101,8 +100,6 @@ def _run(settings: Settings, folder: LandingFolder, files: Sequence[Path], bar: 
 
     result = Ingested()
     bar.on_file_done = result.outcomes.append
-    # The run's log belongs in the web page; on the screen are the bar and the verdict.
-    logging.getLogger("dagster").setLevel(logging.CRITICAL + 1)
     footfall = Footfall(settings, lambda _log: bar, quiet=True)
     job = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(INGEST)
     with dg.DagsterInstance.get() as instance, Dropping(folder) as dropping:
@@ -110,7 +107,7 @@ def _run(settings: Settings, folder: LandingFolder, files: Sequence[Path], bar: 
         # First the run is written down, then the files appear: the sensor sees that somebody takes them already.
         run = instance.create_run_for_job(
             job_def=job,
-            run_config=ingest_config(names),
+            run_config=ingest_config(names, quiet=True),
             tags={"footfall/files": str(len(names)), "footfall/started_by": "footfall ingest"},
             remote_job_origin=_origin(settings, INGEST),
         )

@@ -1,7 +1,5 @@
 """The jobs: `ingest`, which takes files all the way to the marts, and `prune`, which keeps Dagster's storage small."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -27,9 +25,13 @@ UNFINISHED: Final = [
 _AT_ONCE: Final = 500
 
 
-def ingest_config(files: Iterable[str]) -> dict[str, Any]:
-    """Return the run configuration by which a run loads these files (names relative to the landing folder)."""
-    return {"ops": {LOAD_OP: {"config": {"files": sorted(files)}}}}
+def ingest_config(files: Iterable[str], *, quiet: bool = False) -> dict[str, Any]:
+    """Return the run configuration by which a run loads these files (names relative to the landing folder).
+
+    A `quiet` run prints nothing; what it says is kept in Dagster's storage all the same.
+    """
+    config: dict[str, Any] = {"ops": {LOAD_OP: {"config": {"files": sorted(files)}}}}
+    return config | ({"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}} if quiet else {})
 
 
 def files_of(run: dg.DagsterRun) -> list[str] | None:
@@ -49,7 +51,7 @@ def build_jobs() -> list[Any]:
     """Return all jobs. Each runs in one process: starting a process per step costs more than the steps."""
     ingest = dg.define_asset_job(
         INGEST,
-        selection=dg.AssetSelection.all(include_sources=False),
+        selection=dg.AssetSelection.all(),
         executor_def=dg.in_process_executor,
         description="Files from the landing folder to fresh marts. Without configuration: whatever waits there.",
     )

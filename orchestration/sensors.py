@@ -4,8 +4,6 @@ It only saves work, it never decides: what a file is and whether it is loaded al
 lost with its cursor, and a file that is asked for twice is loaded once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -4,8 +4,6 @@ How a file is read, judged and loaded is `validation.loading`'s; here is which f
 and what makes the run fail.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -16,7 +14,7 @@ from psycopg.types.json import Jsonb
 from pydantic import Field
 
 from orchestration.checks import CheckOutcome, check_result
-from orchestration.launcher import declare_worker
+from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
 from validation.cameras import CameraListProblem, read_cameras, store_cameras
 from validation.landing import LandingFolder, Waiting
@@ -85,7 +83,7 @@ def load_files(
     context: dg.AssetExecutionContext, config: LoadFiles, footfall: dg.ResourceParam[Footfall]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Load the files, one transaction each; fail at the end if one could not be loaded through no fault of its own."""
-    declare_worker(context.instance, context.run_id)
+    begin_work(context.instance, context.run_id)
     settings = footfall.settings
     listener = footfall.listener(context.log)
     try:

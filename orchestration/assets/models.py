@@ -3,8 +3,6 @@
 What a model computes is in dbt_project; how dbt is called in `dbt_running`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -17,7 +15,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from psycopg import sql
 
 from orchestration.dbt_running import DbtProblem
-from orchestration.launcher import declare_worker
+from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
 
 POOL: Final = "dbt"
@@ -62,7 +60,7 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
 
     @dbt_assets(manifest=manifest, dagster_dbt_translator=translator, name=OP_NAME, pool=POOL)
     def build_models(context: dg.AssetExecutionContext, footfall: dg.ResourceParam[Footfall]) -> Iterator[Any]:
-        declare_worker(context.instance, context.run_id)
+        begin_work(context.instance, context.run_id)
         selection, indirect = get_subset_selection_for_context(
             context=context,
             manifest=manifest,
