@@ -38,6 +38,7 @@ BOMB_BYTES = 256 * 2**20
 COLUMNS_ALLOWED = 16_384
 
 _MIB = 2**20
+_TOO_FEW_TO_TELL = 256
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
 _BEYOND_ASCII = bytes(range(128, 256))
 
@@ -48,20 +49,22 @@ _WINDOWS_1252 = "".join(
 
 _SAVE_AS_CSV = "Open it in the program it came from and save or export it as CSV (UTF-8)."
 _UNPACK = "Unpack it and drop the CSV files that are in it."
+_WRONG_FILE = "It is probably the wrong file: drop the CSV that the camera system exports."
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls) or another Office file", _SAVE_AS_CSV),
-    (b"%PDF-", "a PDF document", _SAVE_AS_CSV),
-    (b"{\\rtf", "a rich text document", _SAVE_AS_CSV),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image", _SAVE_AS_CSV),
-    (b"\xff\xd8\xff", "a JPEG image", _SAVE_AS_CSV),
-    (b"GIF8", "a GIF image", _SAVE_AS_CSV),
-    (b"PAR1", "a Parquet file", _SAVE_AS_CSV),
+    (b"PAR1\x15", "a Parquet file", _SAVE_AS_CSV),
     (b"ARROW1\0\0", "an Arrow file", _SAVE_AS_CSV),
     (b"SQLite format 3\0", "an SQLite database", _SAVE_AS_CSV),
-    (b"\x7fELF", "a program", _SAVE_AS_CSV),
-    (b"PK\x05\x06", "an empty ZIP archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
+    (b"{\\rtf", "a rich text document", _SAVE_AS_CSV),
+    (b"%PDF-", "a PDF document", _WRONG_FILE),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image", _WRONG_FILE),
+    (b"\xff\xd8\xff", "a JPEG image", _WRONG_FILE),
+    (b"GIF89a", "a GIF image", _WRONG_FILE),
+    (b"GIF87a", "a GIF image", _WRONG_FILE),
+    (b"\x7fELF", "a program", _WRONG_FILE),
+    (b"PK\x05\x06", "an empty ZIP archive", _WRONG_FILE),
+    (b"BZh91AY&SY", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
@@ -268,10 +271,6 @@ def _what_it_looks_like(head: bytes, *, is_packed: bool) -> tuple[str, str] | No
     zeros = start.count(b"\0")
     if zeros > len(start) / 4 and min(start[0::2].count(b"\0"), start[1::2].count(b"\0")) < zeros / 20:
         return "UTF-16 text without a byte order mark", "Save it as CSV in UTF-8, or in UTF-16 with a byte order mark."
-    controls = len(start) - len(start.translate(None, _CONTROLS))
-    beyond_ascii = len(start) - len(start.translate(None, _BEYOND_ASCII))
-    if controls > 0.3 * len(start) or (controls > 0.05 * len(start) and beyond_ascii > 0.2 * len(start)):
-        return "a binary file", _SAVE_AS_CSV
     begin = start.removeprefix(codecs.BOM_UTF8).lstrip()[:200].lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         return "a web page (HTML), perhaps the log-in page of the site it should have come from", "Download it again."
@@ -279,6 +278,12 @@ def _what_it_looks_like(head: bytes, *, is_packed: bool) -> tuple[str, str] | No
         return "an XML file", _SAVE_AS_CSV
     if re.match(rb'\{\s*"|\[\s*[\[{]', begin):
         return "a JSON file", _SAVE_AS_CSV
+    if len(start) < _TOO_FEW_TO_TELL:
+        return None
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    beyond_ascii = len(start) - len(start.translate(None, _BEYOND_ASCII))
+    if controls > 0.3 * len(start) or (controls > 0.05 * len(start) and beyond_ascii > 0.2 * len(start)):
+        return "a binary file", _WRONG_FILE
     return None
 
 

@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,9 @@ LONGEST_RECORD = 4 * _MIB
 _SMALLEST_READ = 64 * 1024
 _UNCLOSED_ALLOWED = 100
 
+_Offsets = NDArray[np.int64]
+_Reason = tuple[str, str]  # a reject's code and sentence
+
 # Of a line too long to be a record, this much is shown; the rest is in the archived original.
 _SHOWN_BYTES = 10_000
 
@@ -63,12 +67,14 @@ class Chunk:
     rejects: list[Reject]
     bytes_read: int
     _data: bytes = field(repr=False)
-    _starts: NDArray[np.int64] = field(repr=False)
-    _ends: NDArray[np.int64] = field(repr=False)
+    _starts: _Offsets = field(repr=False)
+    _ends: _Offsets = field(repr=False)
 
     def raw_text(self, positions: Sequence[int]) -> list[str]:
         """Return the records at these positions of `table` as they stand in the file, without their line ends."""
-        return [_text(self._data[self._starts[i] : self._ends[i]]) for i in positions]
+        wanted = np.asarray(positions, dtype=np.int64)
+        spans = zip(self._starts[wanted].tolist(), self._ends[wanted].tolist(), strict=True)
+        return [_text(self._data[start:end]) for start, end in spans]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,25 +277,43 @@ class _Parser:
         is_good[list(reasons)] = False
         candidates = np.flatnonzero(is_good)
         table, ragged = self._cells(_without(data, starts, ends, sorted(reasons)), candidates.size)
-        for number, cells in ragged:
-            index = int(candidates[number - 1])
-            is_good[index] = False
-            reasons[index] = self._wrong_field_count(cells, data[starts[index] : ends[index]])
+        if ragged:
+            numbers, widths = zip(*ragged, strict=True)
+            aside = candidates[np.array(numbers) - 1]
+            is_good[aside] = False
+            for index, start, end, width in zip(
+                aside.tolist(), starts[aside].tolist(), ends[aside].tolist(), widths, strict=True
+            ):
+                lines = len(data[start:end].splitlines()) if data.find(b'"', start, end) >= 0 else 1
+                reasons[index] = "wrong_field_count", _wrong_field_count(width, len(self._header), lines)
         good = np.flatnonzero(is_good)
         if good.size != table.num_rows:
             raise RuntimeError(f"From row {row} on, {good.size} records were found but {table.num_rows} were parsed.")
         return Chunk(
             table=table,
             row_numbers=good + row,
-            rejects=[
-                Reject(row + index, None, code, sentence, _text(self._shown(data[starts[index] : ends[index]])))
-                for index, (code, sentence) in sorted(reasons.items())
-            ],
+            rejects=self._rejects(reasons, data, starts, ends, row),
             bytes_read=block.position,
             _data=data,
             _starts=starts[good],
             _ends=ends[good],
         )
+
+    def _rejects(
+        self, reasons: dict[int, _Reason], data: bytes, starts: _Offsets, ends: _Offsets, row: int
+    ) -> list[Reject]:
+        indices = sorted(reasons)
+        begins = starts[indices]
+        # Of a line too long to be a record the beginning must do.
+        stops = np.where(
+            ends[indices] - begins > self._longest_record,
+            begins + min(self._longest_record, _SHOWN_BYTES),
+            ends[indices],
+        )
+        return [
+            Reject(row + index, None, *reasons[index], _text(data[begin:stop]))
+            for index, begin, stop in zip(indices, begins.tolist(), stops.tolist(), strict=True)
+        ]
 
     def _cells(self, text: bytes | memoryview, records: int) -> tuple[pa.Table, list[tuple[int, int]]]:
         """Return the cells of the records of the right width, and of the others their number (from 1) and width."""
@@ -303,29 +327,24 @@ class _Parser:
             return self._schema.empty_table(), ragged
         if text[: len(codecs.BOM_UTF8)] == codecs.BOM_UTF8:
             text = b"\n" + text  # within a file these bytes are text; pyarrow would drop them
-        table = pa.csv.read_csv(
-            pa.BufferReader(text),
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=set_aside
-            ),
-            convert_options=self._conversion,
-        )
+        try:
+            table = pa.csv.read_csv(
+                pa.BufferReader(text),
+                read_options=pa.csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=self._header),
+                parse_options=pa.csv.ParseOptions(
+                    delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=set_aside
+                ),
+                convert_options=self._conversion,
+            )
+        except pa.ArrowInvalid as error:  # that it is UTF-8 was known when it was opened
+            raise FileProblem(
+                "changed_while_read",
+                f"The file was changed while it was read ({error}).",
+                "Drop it again when it is complete.",
+            ) from error
         return table, ragged
 
-    def _shown(self, record: bytes) -> bytes:
-        return record if len(record) <= self._longest_record else record[: min(self._longest_record, _SHOWN_BYTES)]
-
-    def _wrong_field_count(self, cells: int, record: bytes) -> tuple[str, str]:
-        sentence = f"The row has {_counted(cells, 'cell')}, the header {len(self._header):,}."
-        lines = len(record.splitlines())
-        if lines > 1:
-            sentence += (
-                f" It spans {lines:,} lines, since a quotation mark opened in it is closed only in the last of them."
-            )
-        return "wrong_field_count", sentence
-
-    def _cut_off(self, fault: Fault) -> tuple[str, str]:
+    def _cut_off(self, fault: Fault) -> _Reason:
         limit = f"{self._longest_record:,} bytes"
         if fault is Fault.TOO_LONG:
             return (
@@ -338,7 +357,7 @@ class _Parser:
         )
 
     @staticmethod
-    def _not_text(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
+    def _not_text(data: bytes, starts: _Offsets, ends: _Offsets) -> dict[int, _Reason]:
         begin, end = int(starts[0]), int(ends[-1])
         if data.find(NOT_TEXT.encode(), begin, end) < 0:
             return {}
@@ -347,9 +366,7 @@ class _Parser:
         return {int(i): ("not_text", sentence) for i in np.unique(np.searchsorted(ends, zeros, side="right"))}
 
 
-def _without(
-    data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], left_out: list[int]
-) -> bytes | memoryview:
+def _without(data: bytes, starts: _Offsets, ends: _Offsets, left_out: list[int]) -> bytes | memoryview:
     """Return the records' bytes without those of some."""
     begins = [int(starts[0]), *(int(ends[i]) for i in left_out)]
     stops = [*(int(starts[i]) for i in left_out), int(ends[-1])]
@@ -365,6 +382,16 @@ def _text(record: bytes) -> str:
         record.removesuffix(b"\n").removesuffix(b"\r").decode(errors="ignore")
     )  # what was cut off may be half a character
     return text.replace(NOT_TEXT, "\N{REPLACEMENT CHARACTER}")
+
+
+@lru_cache(maxsize=1000)
+def _wrong_field_count(cells: int, columns: int, lines: int) -> str:
+    sentence = f"The row has {_counted(cells, 'cell')}, the header {columns:,}."
+    if lines > 1:
+        sentence += (
+            f" It spans {lines:,} lines, since a quotation mark opened in it is closed only in the last of them."
+        )
+    return sentence
 
 
 def _counted(number: int, noun: str) -> str:
