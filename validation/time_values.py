@@ -63,8 +63,6 @@ def _read_number(plan: Plan, letters: Bytes) -> Reading:
     if dropped and (whole_digits > 1 or "e" in plan.fields):
         # What is dropped is finer than a microsecond unless leading zeros have taken the place of digits that count.
         readable = letters[whole[0]] != ord("0")
-    if whole_digits > _INT64_DIGITS + 1:
-        readable[:] = False
     number = -absolute if plan.negative else absolute
     if plan.negative and dropped:  # downwards is away from zero
         number = number - (letters[dropped] != ord("0")).any(axis=0)
