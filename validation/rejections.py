@@ -37,7 +37,9 @@ class Finding:
 
 def quoted(text: str) -> str:
     """Quote a value as a sentence may show it: bounded, on one line, without characters that cannot be seen."""
-    shown = "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text[:_SHOWN])
+    shown = text[:_SHOWN]
+    if not shown.isprintable():
+        shown = "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in shown)
     return f"'{shown}…'" if len(text) > _SHOWN else f"'{shown}'"
 
 
@@ -47,10 +49,6 @@ def naming_its_row(reject: Reject) -> Reject:
     if sentence.startswith("Row "):
         return reject
     return replace(reject, sentence=f"Row {reject.row_number}: {sentence[:1].lower()}{sentence[1:]}")
-
-
-def _column(source: Source) -> str | None:
-    return ", ".join(source.columns) or None
 
 
 def _in_column(source: Source) -> str:
@@ -93,12 +91,12 @@ class Describer:
             return self._missing(finding, cells, row_numbers, raw_texts)
         source = self._sources[finding.field]
         texts = cells.text(source).take(finding.positions).to_pylist()
-        column = _column(source)
+        column, where, name = ", ".join(source.columns) or None, _in_column(source), finding.field.replace("_", " ")
         rejects = []
         for position, text in zip(finding.positions.tolist(), texts, strict=True):
             row = int(row_numbers[position])
             at = {name: int(values[position]) for name, values in instants.items()}
-            sentence = f"Row {row}: {self._sentence(finding, source, text, at)}."
+            sentence = f"Row {row}: the {name} {quoted(text)} {where} {self._what_is_wrong(finding, text, at)}."
             rejects.append(Reject(row, column, finding.code, sentence, raw_texts[position]))
         return rejects
 
@@ -118,26 +116,24 @@ class Describer:
             rejects.append(Reject(row, ", ".join(empty), finding.code, sentence, raw_texts[position]))
         return rejects
 
-    def _sentence(self, finding: Finding, source: Source, text: str, at: Mapping[FieldName, int]) -> str:
-        name = finding.field.replace("_", " ")
-        what = f"the {name} {quoted(text)} {_in_column(source)}"
+    def _what_is_wrong(self, finding: Finding, text: str, at: Mapping[FieldName, int]) -> str:
         match finding.code:
             case "timestamp_unreadable":
-                return f"{what} could not be read as a date and time"
+                return "could not be read as a date and time"
             case "timestamp_too_coarse":
-                return f"{what} is coarser than a second (a spreadsheet has rounded it), so the time itself is gone"
+                return "is coarser than a second (a spreadsheet has rounded it), so the time itself is gone"
             case "timestamp_out_of_range":
-                return f"{what} {self._out_of_range(at[finding.field])}"
+                return self._out_of_range(at[finding.field])
             case "id_too_long":
-                return f"{what} has {len(text)} characters; at most {_TOO_LONG[finding.field]} are allowed"
+                return f"has {len(text)} characters; at most {_TOO_LONG[finding.field]} are allowed"
             case "control_characters":
-                return f"{what} holds control characters"
+                return "holds control characters"
             case "interval_negative":
-                return f"{what} comes before the row's start, by {_seconds(at['timestamp'] - at['end_time'])}"
+                return f"comes before the row's start, by {_seconds(at['timestamp'] - at['end_time'])}"
             case "interval_too_long":
                 longest = _plain(self._limits.longest_interval / timedelta(days=1))
                 stay = _days(at["end_time"] - at["timestamp"])
-                return f"{what} lies {stay} after the row's start; at most {longest} are allowed"
+                return f"lies {stay} after the row's start; at most {longest} are allowed"
         raise AssertionError(f"no sentence for {finding.code}")
 
     def _out_of_range(self, instant: int) -> str:
