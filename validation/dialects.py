@@ -289,14 +289,14 @@ def _what_it_looks_like(head: bytes, *, is_packed: bool) -> tuple[str, str] | No
 
 def declared_delimiter(first_line: str) -> str | None:
     """Read the delimiter from the line `sep=;` that Excel hides at the top of a file; None if it is no such line."""
-    match = re.fullmatch(r'"?sep=([^\w"\r\n])"?', first_line.strip(" \r\n"), re.IGNORECASE | re.ASCII)
-    return match[1] if match and match[1].isascii() else None
+    match = re.fullmatch(r'"?sep=(\t|[!-/:-@\[-`{-~])"?', first_line.strip(" \r\n"), re.IGNORECASE)
+    return match[1] if match and match[1] != '"' else None
 
 
 def choose_delimiter(text: str) -> str:
     """Choose the delimiter that divides the header most and the first hundred records like the header.
 
-    `text` are whole lines from the header on. A file of a single column has none; a comma then does no harm.
+    `text` begins with the header. A file of a single column has no delimiter; a comma then does no harm.
     """
     allow_long_cells(len(text))
     stream = io.StringIO(text, newline="")
@@ -304,8 +304,6 @@ def choose_delimiter(text: str) -> str:
     def score(delimiter: str) -> tuple[float, int]:
         stream.seek(0)
         records = [len(record) for record in islice(csv.reader(stream, delimiter=delimiter), 101) if record]
-        if not records:
-            return 0.0, 0
         columns, others = records[0], records[1:]
         alike = others.count(columns) / len(others) if others else 1.0
         return alike * (columns - 1), columns

@@ -149,10 +149,10 @@ def open_source(path: Path, *, block_size: int = BLOCK_SIZE, longest_record: int
     encoding, notices = find_encoding(source, head)
     sample, is_whole = _sample(source, encoding, longest_record + _MIB)
     start, row, declared = _before_header(sample)
-    lines = sample[start:] if is_whole else sample[start : sample.rfind(b"\n") + 1 or len(sample)]
-    delimiter = declared or choose_delimiter(lines.decode(errors="replace"))
-    records = find_records(sample[start:], delimiter, longest=longest_record, at_end=is_whole)
-    header, renamed = name_columns(_header_cells(sample[start:], records, delimiter))
+    text = sample[start:]
+    delimiter = declared or choose_delimiter(text.decode(errors="replace"))
+    records = find_records(text, delimiter, longest=longest_record, at_end=is_whole)
+    header, renamed = name_columns(_header_cells(text, records, delimiter))
     return SourceFile(
         path=path,
         size_bytes=source.size_bytes,
@@ -160,7 +160,7 @@ def open_source(path: Path, *, block_size: int = BLOCK_SIZE, longest_record: int
             encoding=encoding.name,
             has_bom=bool(encoding.bom),
             delimiter=delimiter,
-            line_ending=_line_ending(sample[start:], records),
+            line_ending=_line_ending(text, records),
             compression=source.compression,
         ),
         header=header,
@@ -347,10 +347,7 @@ class _Parser:
     def _cut_off(self, fault: Fault) -> _Reason:
         limit = f"{self._longest_record:,} bytes"
         if fault is Fault.TOO_LONG:
-            return (
-                fault.value,
-                f"The line is longer than {limit}, the most a row may take; only its beginning is shown.",
-            )
+            return fault.value, f"The line is longer than {limit}, the most a row may take; here is its beginning."
         return fault.value, (
             f"A quotation mark opened in the row is not closed within {limit} or before the end of the file. "
             "The line was set aside by itself, and reading went on with the next one."
@@ -377,10 +374,11 @@ def _without(data: bytes, starts: _Offsets, ends: _Offsets, left_out: list[int])
 
 
 def _text(record: bytes) -> str:
-    """Return a record as text that any table can hold, without its line end."""
-    text = (
-        record.removesuffix(b"\n").removesuffix(b"\r").decode(errors="ignore")
-    )  # what was cut off may be half a character
+    """Return a record as text that any table can hold, without its line end.
+
+    What is no character is left out: where too long a line was shortened, its end may be half of one.
+    """
+    text = record.removesuffix(b"\n").removesuffix(b"\r").decode(errors="ignore")
     return text.replace(NOT_TEXT, "\N{REPLACEMENT CHARACTER}")
 
 
@@ -388,9 +386,7 @@ def _text(record: bytes) -> str:
 def _wrong_field_count(cells: int, columns: int, lines: int) -> str:
     sentence = f"The row has {_counted(cells, 'cell')}, the header {columns:,}."
     if lines > 1:
-        sentence += (
-            f" It spans {lines:,} lines, since a quotation mark opened in it is closed only in the last of them."
-        )
+        sentence += f" It spans {lines:,} lines, since a quotation mark opened in it is closed only in the last one."
     return sentence
 
 

@@ -300,6 +300,11 @@ def _archive() -> bytes:
     [
         (_workbook(), "Excel workbook", "CSV"),
         (_archive(), "ZIP archive", "Unpack"),
+        (
+            b"PK\x03\x04".ljust(30, b"\0") + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "OpenDocument",
+            "CSV",
+        ),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504, "old Excel workbook", "CSV"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG", "wrong file"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "PDF", "wrong file"),
@@ -334,7 +339,7 @@ def test_compression_is_told_by_content_not_by_name(written) -> None:
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-16"])
 def test_a_compressed_file_that_ends_too_early_is_refused(written, codec: str) -> None:
-    text = HEADER + "".join(f"{i},{i * i},{i**3 % 977}\n" for i in range(200_000))
+    text = HEADER + "".join(f"{i},{i * i},{i**3 % 977}\n" for i in range(30_000))
     content = gzip.compress(text.encode(codec))
 
     assert problem_of(written(content[: len(content) // 2])).code == "compressed_truncated"
@@ -403,8 +408,28 @@ def test_chunks_are_of_the_size_asked_for_and_can_be_read_again(written) -> None
     assert sum(chunk.table.num_rows for chunk in source.chunks()) == 1000
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("JC-201611-citibike-tripdata.csv", 21_832),
+        ("vast2016-proxOut-MC2.csv", 29_763),
+        ("vast2016-proxMobileOut-MC2.csv", 11_592),
+    ],
+)
+def test_public_files(name: str, count: int) -> None:
+    path = Path(__file__).parents[2].parent / "shared" / "data" / name
+    with path.open(newline="") as file:
+        header, *records = csv.reader(file)
+
+    source = open_source(path)
+
+    assert source.header == tuple(cell.strip() for cell in header)
+    assert len(records) == count
+    assert rows_of(source) == list(enumerate(records, start=2))
+
+
 def _peak_memory(script: str) -> int:
-    """Run a script of its own process; its peak resident memory in MB above what it needed to start reading."""
+    """Run a script, which prints a figure in MB, in a process of its own: peak memory never goes down again."""
     program = textwrap.dedent(
         """
         import pathlib, sys
@@ -429,13 +454,12 @@ def _peak_memory(script: str) -> int:
     ("content", "outcome"),
     [
         (gzip.compress(b"a,b\n" + b"1,2\n" * 2**25 * 3, compresslevel=1), "compressed_too_far"),
-        (gzip.compress(b"a,b\n" + b"x" * 200 * 2**20, compresslevel=1), 0),
-        (gzip.compress(b'a,b\n"' + b"x,y\n" * 15 * 2**20, compresslevel=1), 15 * 2**20 - 1),
+        (gzip.compress(b"a,b\n" + b"x" * 150 * 2**20, compresslevel=1), 0),
+        (gzip.compress(b'a,b\n"' + b"x,y\n" * 4 * 2**20, compresslevel=1), 4 * 2**20 - 1),
         (gzip.compress(b"a,b\n" + b"\n" * 60 * 2**20, compresslevel=1), 0),
-        (gzip.compress(b"a,b\n" + b"x\n" * 2**20, compresslevel=1), 0),
         (b"a,b\n" + b"1234567,abcdefg\n" * 8 * 2**20, 8 * 2**20),
     ],
-    ids=["bomb", "endless line", "endless cell", "blank lines", "ragged lines", "plain"],
+    ids=["bomb", "endless line", "endless cell", "blank lines", "plain"],
 )
 def test_memory_is_bounded_whatever_the_file_holds(written, content: bytes, outcome: str | int) -> None:
     small, large = written("a,b\n1,2\n", "small.csv"), written(content, "large.csv")
@@ -445,4 +469,4 @@ def test_memory_is_bounded_whatever_the_file_holds(written, content: bytes, outc
         f"assert got == {outcome!r}, got; print(peak() - before)"
     )
 
-    assert used < 350, used
+    assert used < 200
