@@ -56,8 +56,7 @@ placed_events as (
             and touched.bucket_end > events.event_time
 ),
 
-/* The part of a session in a bucket. Sessions of one length class last at most 2 ^ class hours, so that those that
-   reach into a bucket are found by when they began. */
+/* The parts of sessions that lie in the touched buckets, found class by class of their length. */
 parts as (
     select
         touched.place_id,
@@ -288,13 +287,19 @@ select * from final
 {% endmacro %}
 
 
-{# Sessions of class k last more than 2 ^ (k - 1) and at most 2 ^ k hours; class 0 all up to one hour. #}
+{#
+  Sessions of class k last at most 2 ^ k hours, and more than half of that (class 0: up to one hour). A session that
+  reaches into a bucket thus began less than 2 ^ k hours before it, which an index on class and entry can look up.
+#}
 {% macro length_class(microseconds) -%}
-    greatest(0, ceil(log(2, greatest({{ microseconds }}, 1) / 3600000000.0)))::smallint
+    width_bucket(
+        {{ microseconds }} - 1,
+        array[{% for k in range(longest_length_class()) %}{{ 3600000000 * 2 ** k }}{{ ", " if not loop.last }}{% endfor %}]
+    )::smallint
 {%- endmacro %}
 
 
-{# 2 ^ 22 hours are 478 years. #}
+{# 2 ^ 20 hours are 119 years. #}
 {% macro longest_length_class() -%}
-    22
+    {{ return(20) }}
 {%- endmacro %}

@@ -1,0 +1,278 @@
+"""What tests of the models need: to put events into a warehouse as loads would, to run the real dbt, to read tables.
+
+What the tables should hold is for the tests to say.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import psycopg
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt.contracts.graph.manifest import Manifest
+from psycopg import sql
+from psycopg.rows import dict_row, tuple_row
+from psycopg.types.json import Jsonb
+
+from warehouse.connections import Warehouse
+
+PROJECT = Path(__file__).parents[2] / "dbt_project"
+DEFAULT_PARAMETERS: dict[str, Any] = {
+    "max_session_hours": 12.0,
+    "repeat_seconds": 60.0,
+    "visit_gap_minutes": 30.0,
+    "bounce_seconds": 30.0,
+    "default_timezone": "UTC",
+    "excluded_ids": [],
+    "min_confidence": None,
+    "anonymous_ids": ["-1", "unknown", "anonymous"],
+}
+MARTS = (
+    "camera_events",
+    "person_sessions",
+    "unmatched_exits",
+    "dim_cameras",
+    "dim_sites",
+    "camera_hourly",
+    "site_daily",
+    "kpis",
+)
+STORED = (
+    "intermediate.int_linked_events",
+    "intermediate.int_sessions",
+    "marts.dim_cameras",
+    "marts.dim_sites",
+    "marts.camera_hourly",
+    "marts.site_daily",
+)
+
+
+def at(text: str) -> datetime:
+    """An instant from `2024-05-01 10:00:00` in UTC, or with an offset of its own."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One event as a file might tell of it. `number` orders the ids of events that are otherwise alike in time."""
+
+    person_id: str
+    camera_id: str
+    event_type: str
+    time: datetime
+    end: datetime | None = None
+    confidence: float | None = None
+    number: int | None = None
+
+    @property
+    def event_id(self) -> UUID:
+        if self.number is not None:
+            return UUID(int=self.number)
+        return uuid5(
+            NAMESPACE_OID, "|".join(map(str, (self.person_id, self.camera_id, self.event_type, self.time, self.end)))
+        )
+
+
+@dataclass
+class Models:
+    """A warehouse's raw tables, to write, and its marts, to build and read."""
+
+    warehouse: Warehouse
+    owner: psycopg.Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.owner = self.warehouse.connect("owner", autocommit=True)
+        self.set_parameters(**DEFAULT_PARAMETERS)
+
+    def close(self) -> None:
+        self.owner.close()
+
+    def set_parameters(self, **values: Any) -> None:
+        for name, value in values.items():
+            self.owner.execute(
+                "insert into raw.parameters values (%s, %s) on conflict (name) do update set value = excluded.value",
+                [name, Jsonb(value)],
+            )
+
+    def set_cameras(self, *cameras: Mapping[str, Any]) -> None:
+        with self.owner.transaction():
+            self.owner.execute("delete from raw.cameras")
+            for camera in cameras:
+                self.owner.execute(
+                    sql.SQL("insert into raw.cameras ({}) values ({})").format(
+                        sql.SQL(", ").join(map(sql.Identifier, camera)), sql.SQL(", ").join(sql.Placeholder() * len(camera))
+                    ),
+                    list(camera.values()),
+                )
+
+    def load(self, signals: Iterable[Signal], arrived_at: datetime = at("2030-01-01 00:00:00")) -> int:
+        """One file's events, committed as one batch; returns the file's id. Events that are there already stay."""
+        with self.owner.transaction():
+            file_id = self._one(
+                "insert into raw.files (sha256, file_name, size_bytes, state, arrived_at, rows_read, rows_loaded,"
+                " rows_rejected, rows_duplicate) values (gen_random_uuid()::text, 'x.csv', 1, 'loaded', %s, 1, 1, 0, 0)"
+                " returning file_id",
+                arrived_at,
+            )
+            batch_id = self._batch("load", file_id)
+            for row_number, signal in enumerate(signals, start=2):
+                self.owner.execute(
+                    "insert into raw.events (event_id, person_id, camera_id, event_type, event_word, event_time,"
+                    " end_time, confidence, attributes, file_id, row_number, batch_id)"
+                    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                    [
+                        signal.event_id,
+                        signal.person_id,
+                        signal.camera_id,
+                        signal.event_type,
+                        signal.event_type,
+                        signal.time,
+                        signal.end,
+                        signal.confidence,
+                        Jsonb({"row": 1}),
+                        file_id,
+                        row_number,
+                        batch_id,
+                    ],
+                )
+        return file_id
+
+    def retract(self, file_id: int) -> None:
+        """Take a file's events back, as one batch."""
+        with self.owner.transaction():
+            batch_id = self._batch("retract", file_id)
+            self.owner.execute(
+                "with gone as (delete from raw.events where file_id = %s returning *)"
+                " insert into raw.retracted_events"
+                " select %s, event_id, person_id, camera_id, event_time, end_time from gone",
+                [file_id, batch_id],
+            )
+
+    def restate(self, signal: Signal, confidence: float) -> None:
+        """A later file's better row of an event that is there: it gives the event its columns."""
+        with self.owner.transaction():
+            file_id = self._one("select max(file_id) from raw.files")
+            self.owner.execute(
+                "update raw.events set confidence = %s, batch_id = %s where event_id = %s",
+                [confidence, self._batch("load", file_id), signal.event_id],
+            )
+
+    def dbt(self, *arguments: str) -> dbtRunnerResult:
+        with _environment_of(self.warehouse):
+            return dbtRunner(manifest=_manifest_for(self.warehouse.database)).invoke([*arguments, *_paths()])
+
+    def run(self, *arguments: str) -> None:
+        """Run the models; the test fails if dbt does."""
+        result = self.dbt("run", *arguments)
+        assert result.success, _account(result)
+
+    def build(self, *arguments: str) -> None:
+        """Run the models and the tests that dbt has of them; the test fails if one of them does."""
+        result = self.dbt("build", *arguments)
+        assert result.success, _account(result)
+
+    def rows(self, table: str, columns: str = "*", order: str = "1") -> list[tuple[Any, ...]]:
+        with self.warehouse.connect("bi_reader", row_factory=tuple_row) as connection:
+            return connection.execute(f"select {columns} from marts.{table} order by {order}").fetchall()  # type: ignore[arg-type]
+
+    def records(self, table: str, order: str = "1") -> list[dict[str, Any]]:
+        with self.warehouse.connect("bi_reader", row_factory=dict_row) as connection:
+            return connection.execute(f"select * from marts.{table} order by {order}").fetchall()  # type: ignore[arg-type]
+
+    def everything(self) -> dict[str, Counter[str]]:
+        """Every row of every mart, as text."""
+        with self.warehouse.connect("bi_reader") as connection:
+            return {
+                mart: Counter(row[0] for row in connection.execute(f"select t::text from marts.{mart} as t"))  # type: ignore[arg-type]
+                for mart in MARTS
+            }
+
+    def row_versions(self) -> dict[str, set[tuple[str, str]]]:
+        """Where each stored row lies and which transaction wrote it: the same if and only if nothing was written."""
+        with self.warehouse.connect("transformer") as connection:
+            return {
+                table: set(connection.execute(f"select ctid::text, xmin::text from {table}"))  # type: ignore[arg-type]
+                for table in STORED
+            }
+
+    def _batch(self, kind: str, file_id: int) -> int:
+        return self._one("insert into raw.batches (kind, file_id) values (%s, %s) returning batch_id", kind, file_id)
+
+    def _one(self, query: str, *values: Any) -> int:
+        row = self.owner.execute(query, values).fetchone()  # type: ignore[arg-type]
+        assert row is not None
+        return int(row[0])
+
+
+def stay(person: str, camera: str, start: str | datetime, seconds: float | None = None) -> list[Signal]:
+    """An entry and, unless the stay has no end, its exit."""
+    entry = at(start) if isinstance(start, str) else start
+    signals = [Signal(person, camera, "entry", entry)]
+    if seconds is not None:
+        signals.append(Signal(person, camera, "exit", entry + timedelta(seconds=seconds)))
+    return signals
+
+
+@functools.cache
+def _target() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="footfall-dbt-")
+
+
+def _paths() -> list[str]:
+    target = _target().name
+    return [
+        "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
+        "--target-path", target, "--log-path", target, "--log-level", "none",
+    ]  # fmt: skip
+
+
+@functools.cache
+def _parsed() -> tuple[str, Manifest]:
+    """The parsed project, and the name of the database it was parsed for."""
+    result = dbtRunner().invoke(["parse", *_paths()])
+    assert result.success, _account(result)
+    assert isinstance(result.result, Manifest)
+    return os.environ["FOOTFALL_DB_NAME"], result.result
+
+
+def _manifest_for(database: str) -> Manifest:
+    """The parsed project for another database: parsing costs seconds, and each test has a database of its own."""
+    parsed_for, parsed = _parsed()
+    manifest = parsed.deepcopy()
+    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+        node.database = database
+        if getattr(node, "relation_name", None):
+            node.relation_name = node.relation_name.replace(f'"{parsed_for}"', f'"{database}"')
+    manifest.rebuild_ref_lookup()
+    return manifest
+
+
+def _account(result: dbtRunnerResult) -> str:
+    if result.exception is not None:
+        return str(result.exception)
+    outcomes = getattr(result.result, "results", [])
+    return "\n".join(f"{each.node.name}: {each.message}" for each in outcomes if str(each.status) in {"error", "fail"})
+
+
+@contextmanager
+def _environment_of(warehouse: Warehouse) -> Iterator[None]:
+    parts = warehouse.parameters("transformer")
+    names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname", "SSLMODE": "sslmode"}
+    before = dict(os.environ)
+    os.environ.update({f"FOOTFALL_DB_{name}": parts[key] for name, key in names.items()})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
