@@ -51,7 +51,7 @@ class Archive:
         Raises StillBeingWritten, Gone, or OSError where the file cannot be read or the copy not be written.
         """
         with _opened(waiting) as source, self._incoming() as (partial, target):
-            digest = _copy(source, target, on_bytes)
+            digest = _copy(waiting, source, target, on_bytes)
             _check_unchanged(waiting, source)
             path = self.find(digest)
             if path is None or path.stat().st_size != waiting.size_bytes:
@@ -111,7 +111,7 @@ def _opened(waiting: Waiting) -> Iterator[int]:
         os.close(source)
 
 
-def _copy(source: int, target: int, on_bytes: Callable[[int], None]) -> str:
+def _copy(waiting: Waiting, source: int, target: int, on_bytes: Callable[[int], None]) -> str:
     digest = sha256()
     copied = 0
     while block := os.read(source, _BLOCK):
@@ -120,6 +120,8 @@ def _copy(source: int, target: int, on_bytes: Callable[[int], None]) -> str:
         while written < len(block):
             written += os.write(target, block[written:])
         copied += len(block)
+        if copied > waiting.size_bytes:
+            raise StillBeingWritten(waiting.shown_name)  # perhaps for ever
         on_bytes(copied)
     return digest.hexdigest()
 

@@ -128,11 +128,9 @@ class Ledger:
     def _lock(self, namespace: int, text: str) -> Iterator[None]:
         key = (namespace, _lock_number(text))
         self._connection.execute("select pg_advisory_lock(%s, %s)", key)
-        try:
-            yield
-        finally:
-            if not self._connection.closed:
-                self._connection.execute("select pg_advisory_unlock(%s, %s)", key)
+        yield
+        # After an exception the connection may be in the middle of a statement; the lock then goes with it.
+        self._connection.execute("select pg_advisory_unlock(%s, %s)", key)
 
     def lock_merging(self) -> None:
         """Wait until no other loader merges; held to the end of the transaction, so that batches commit in order."""
