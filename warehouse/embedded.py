@@ -104,20 +104,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server, cutting off whoever is connected; nothing happens where it does not run."""
-        if not self.is_running():
-            return
-        with locked(self._places.lock):
-            data = self._places.data
-            for mode in ("fast", "immediate"):
-                if data is None or self._postmaster() is None:
-                    break
-                self._pg_ctl(server_account(data), data, "stop", "-m", mode, "-t", str(STOP_SECONDS))
-            else:
-                if self._postmaster() is not None:
-                    raise WarehouseProblem("The embedded PostgreSQL does not stop.", f"Its log is {self.log_file}.")
-            if data is not None:
-                with suppress(OSError):  # what is left in it, if anything, is looked at by the next start
-                    socket_folder(data).rmdir()
+        self._stop("fast", "immediate")
 
     def is_running(self) -> bool:
         """Whether the server's process lives."""
@@ -125,7 +112,7 @@ class EmbeddedPostgres:
 
     def remove(self) -> None:
         """Stop the server and delete it with all its data."""
-        self.stop()
+        self._stop("immediate")
         data = self._places.data
         for folder in (data and socket_folder(data), self._places.outside, self._places.folder):
             if folder is not None and folder.is_dir():
@@ -152,6 +139,20 @@ class EmbeddedPostgres:
             # It listens on this machine only; said outright so that no PGSSLMODE of the user's asks for more.
             options={"sslmode": "disable", "gssencmode": "disable"},
         )
+
+    def _stop(self, *modes: str) -> None:
+        """Stop the server in the first of pg_ctl's modes that does it."""
+        data = self._places.data
+        if data is None or self._postmaster() is None:
+            return
+        with locked(self._places.lock):
+            for mode in modes:
+                if self._postmaster() is not None:
+                    self._pg_ctl(server_account(data), data, "stop", "-m", mode, "-t", str(STOP_SECONDS))
+            if self._postmaster() is not None:
+                raise WarehouseProblem("The embedded PostgreSQL does not stop.", f"Its log is {self.log_file}.")
+            with suppress(OSError):  # what is left in it, if anything, is looked at by the next start
+                socket_folder(data).rmdir()
 
     def _launch(self) -> None:
         data = self._places.data or self._initialise()
@@ -190,7 +191,8 @@ class EmbeddedPostgres:
             if major_version(binaries) >= 17
             else ["--lc-collate=C", "--lc-ctype=C.UTF-8"]
         )
-        arguments = ["-U", BOOTSTRAP_USER, "-E", "UTF8", *locale, "--data-checksums", "--no-instructions"]
+        sync = ["--no-sync"] if self._settings.get("fsync") == "off" else []
+        arguments = ["-U", BOOTSTRAP_USER, "-E", "UTF8", *locale, "--data-checksums", "--no-instructions", *sync]
         authentication = ["--auth-local=peer", "--auth-host=scram-sha-256"]
         with self.log_file.open("ab") as log:
             start = log.tell()
@@ -302,7 +304,7 @@ class EmbeddedPostgres:
         binaries = self._binaries()
         if account.can_run(binaries / "postgres"):
             return binaries
-        if self._bin_dir is None:
+        if self._bin_dir is None and account.is_other:
             binaries = copy_of_wheel(binaries, self._places.make_outside())
             if account.can_run(binaries / "postgres"):
                 return binaries
@@ -316,13 +318,11 @@ class EmbeddedPostgres:
         data = self._places.data
         if data is None:
             return None
+        server_account(data)  # says so where the data are another user's, and could not be looked at
         try:
             process = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
             ours = f"cluster_name={label(data)}" in process.cmdline()
             return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
-        except PermissionError:
-            server_account(data)  # says whose they are
-            raise
         except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
             return None
 
@@ -342,10 +342,10 @@ def _is_in_use(lock: Path) -> bool:
 
     Where the system does not tell (the list is Linux's), the lock counts as in use and PostgreSQL decides.
     """
-    try:
-        segment = lock.read_text().splitlines()[6].split()[1]
-    except IndexError:  # killed before it had any
-        return False
+    lines = lock.read_text().splitlines()
+    if len(lines) < 7:  # killed before it had any
+        return bool(lines) and psutil.pid_exists(int(lines[0]))
+    segment = lines[6].split()[1]
     try:
         rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
     except FileNotFoundError:

@@ -64,7 +64,7 @@ class Places:
         """One fact noted in server.json, or None."""
         try:
             return json.loads(self._facts.read_text(encoding="utf-8")).get(fact)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def remember(self, **facts: object) -> None:

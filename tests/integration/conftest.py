@@ -36,8 +36,8 @@ def fast_settings() -> dict[str, str]:
 def server(programs: Path | None, fast_settings: dict[str, str]) -> Iterator[EmbeddedPostgres]:
     """A running server in a temporary home, removed at the end; those of killed test runs go first."""
     temporary = Path(tempfile.gettempdir())
-    for left in temporary.glob("footfall-test-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
+    for left in temporary.glob("footfall-test-[0-9]*-*"):
+        if left.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(left.name.split("-")[2])):
             EmbeddedPostgres(left, bin_dir=programs).remove()
             shutil.rmtree(left, ignore_errors=True)
     home = Path(tempfile.mkdtemp(prefix=f"footfall-test-{os.getpid()}-", dir=temporary))

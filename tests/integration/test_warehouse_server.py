@@ -160,6 +160,17 @@ def test_a_half_made_data_folder_is_made_anew(new_server: Server) -> None:
     assert not left.parent.exists()
 
 
+def test_a_lock_file_that_was_not_finished_is_no_hindrance(new_server: Server) -> None:
+    server = new_server()
+    server.start()
+    _kill_all_of(server)
+    for text in ("", "999999999\n"):
+        (server.data / "postmaster.pid").write_text(text)
+        assert not server.is_running()
+        server.start()
+        server.stop()
+
+
 def test_a_server_started_by_hand_on_the_same_data_is_left_alone(new_server: Server) -> None:
     server = new_server()
     server.start()
@@ -177,7 +188,7 @@ def test_a_server_started_by_hand_on_the_same_data_is_left_alone(new_server: Ser
         account.run([server.binary("pg_ctl"), "stop", "-m", "fast"], PGDATA=str(data))
 
 
-@pytest.mark.parametrize("name", ["with a space", 'it\'s; $HOME `id` "quoted" \\ %s', "größe-日本", "long" * 50])
+@pytest.mark.parametrize("name", ['it\'s; a $HOME `id` "quoted" \\ %s', f"größe-日本-{'long' * 40}"])
 def test_any_path_will_do(new_server: Server, open_folder: Path, name: str) -> None:
     server = new_server(open_folder / name)
     warehouse = server.start()
@@ -438,8 +449,11 @@ def test_another_users_data_are_not_touched(new_server: Server, monkeypatch: pyt
     server.stop()
     owner = pwd.getpwuid(server.data.stat().st_uid).pw_name
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
-    with pytest.raises(WarehouseProblem, match=rf"belongs to the user {owner}\. Run Footfall as {owner} or as root"):
-        server.start()
+    for use in (server.start, server.is_running, lambda: open_warehouse(server.home, None)):
+        with pytest.raises(
+            WarehouseProblem, match=rf"belongs to the user {owner}\. Run Footfall as {owner} or as root"
+        ):
+            use()
     monkeypatch.undo()
 
 
@@ -501,6 +515,58 @@ def test_why_it_does_not_start_is_said(new_server: Server, fast_settings: dict[s
         server.start()
     with pytest.raises(WarehouseProblem, match="do not run"):
         new_server(server.home.parent / "elsewhere", bin_dir=server.home).start()
+
+
+def test_why_it_cannot_be_set_up_is_said(new_server: Server, open_folder: Path, programs: Path | None) -> None:
+    (open_folder / "home").write_text("a file where a folder should be")
+    with pytest.raises(WarehouseProblem, match=r"could not be started with its state in .*Not a directory"):
+        new_server().start()
+
+    broken = open_folder / "bin"
+    broken.mkdir()
+    (broken / "postgres").symlink_to((programs or wheel_binaries(18)) / "postgres")
+    (broken / "initdb").write_text(
+        "#!/bin/sh\necho creating\necho 'initdb: error: no locale of that name' >&2\nexit 1\n"
+    )
+    (broken / "initdb").chmod(0o755)
+    with pytest.raises(WarehouseProblem, match=r"could not be set up\. It says: initdb: error: no locale of that name"):
+        new_server(open_folder / "other", bin_dir=broken).start()
+
+
+def test_programs_that_the_servers_user_cannot_run_are_named(new_server: Server, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    programs = copy_of_wheel(wheel_binaries(18), closed)
+    if not IS_ROOT:
+        (programs / "postgres").chmod(0o600)
+    with pytest.raises(
+        WarehouseProblem, match=r"cannot run the programs in .*closed|programs in .*closed.* do not run"
+    ):
+        new_server(bin_dir=programs).start()
+
+
+def test_a_long_log_is_begun_anew(new_server: Server) -> None:
+    server = new_server()
+    server.start()
+    server.stop()
+    with server.log_file.open("r+b") as log:
+        log.truncate(20_000_000)
+    server.start()
+    assert server.log_file.stat().st_size < 20_000
+    assert server.log_file.with_suffix(".log.1").stat().st_size == 20_000_000
+
+
+def test_damaged_passwords_are_told(new_server: Server) -> None:
+    server = new_server()
+    file = server.start().passwords_file
+    file.write_text("{")
+    with pytest.raises(
+        WarehouseProblem, match=r"passwords\.json cannot be read: the file is damaged\..*deleting it does"
+    ):
+        server.warehouse()
+    file.unlink()
+    prepare(server.warehouse())
+    server.warehouse().connect("loader").close()
 
 
 def test_psql_of_the_same_version_connects(server: EmbeddedPostgres, template: Warehouse) -> None:
