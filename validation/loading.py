@@ -14,10 +14,9 @@ How rows are judged is in `judging`, the SQL in `staging` and `ledger`, the movi
 from __future__ import annotations
 
 import errno
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,46 +34,21 @@ from validation.ledger import MAX_ATTEMPTS, Arrival, FileRow, Ledger, earlier
 from validation.outcomes import TOO_MANY_REJECTED, Account, Outcome, Problem, percent
 from validation.problems import FileProblem, Notice, Reject
 from validation.profiles import Profile
+from validation.progress import Progress, Reporter
 from validation.quarantine import set_aside
 from validation.rules import LoadingRules
 from validation.staging import Staging
 from warehouse.connections import Warehouse
 
-Stage = Literal["copying", "archived", "surveying", "reading", "merging", "committing", "committed", "finished"]
-
-_HEARTBEAT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far the load of a file is: bytes of its size and rows so far, in a stage that began `seconds` ago."""
-
-    name: str
-    stage: Stage
-    bytes_done: int
-    bytes_total: int
-    rows: int
-    seconds: float
-
-    @property
-    def share(self) -> float:
-        """How much of the stage is done, from 0 to 1."""
-        return min(self.bytes_done / self.bytes_total, 1.0) if self.bytes_total else 1.0
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows per second in this stage."""
-        return self.rows / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the stage will take if it goes on like this; None where nothing can be said yet."""
-        return self.seconds * (1 - self.share) / self.share if self.share > 0 else None
+__all__ = ["LoadContext", "LoadingFailed", "Progress", "load_file"]
 
 
 @dataclass(frozen=True)
 class LoadContext:
-    """What a load needs besides the file: where things are, and by which rules it is judged."""
+    """What a load needs besides the file: where things are, and by which rules it is judged.
+
+    `on_progress` may be called from another thread, but never twice at a time.
+    """
 
     warehouse: Warehouse
     home: Path
@@ -140,9 +114,8 @@ class _Load:
         self._context = context
         self._connection = connection
         self._ledger = ledger
-        self._began = self._stage_began = self._reported = time.monotonic()
-        self._stage: Stage = "copying"
-        self._rows = 0
+        self._began = time.monotonic()
+        self._report = Reporter(waiting.shown_name, waiting.size_bytes, context.on_progress)
 
     def run(self) -> Outcome:
         if not is_still(self._waiting):
@@ -160,14 +133,14 @@ class _Load:
             with suppress(psycopg.Error), _connect(self._context.warehouse) as connection:
                 Ledger(connection).take_back_attempt(arrival)
             raise
-        self._report("finished", self._waiting.size_bytes, self._rows)
+        self._report("finished")
         return outcome
 
     def _attempt(self, arrival: Arrival) -> Outcome:
         if arrival.attempts > MAX_ATTEMPTS:
             return self._given_up(arrival, arrival.error or "It was broken off each time.")
-        archived = self._context.archive.take(self._waiting, lambda done: self._report("copying", done, 0))
-        self._report("archived", self._waiting.size_bytes, 0)
+        archived = self._context.archive.take(self._waiting, lambda done: self._report("copying", done))
+        self._report("archived")
         arrival = self._ledger.note_content(
             arrival, archived.sha256, self._waiting, self._context.clock(), self._context.run_id
         )
@@ -215,15 +188,15 @@ class _Load:
             outcome = replace(_described(outcome, judgement), problem=Problem.of(problem))
             with self._connection.transaction():
                 self._commit(arrival, outcome)
-        self._report("committed", self._waiting.size_bytes, self._rows)
+        self._report("committed")
         return self._taken_away(arrival, outcome, archived.path)
 
     def _merged(self, staging: Staging, outcome: Outcome) -> Outcome:
         """Make events of the staged rows; whoever waits for it hears that it goes on."""
-        self._report("merging", 0, 0)
-        self._ledger.lock_merging()
-        batch_id = self._ledger.begin_batch(_known_id(outcome))
-        with self._heartbeat():
+        self._report("merging", 0)
+        with self._report.heartbeat("merging"):
+            self._ledger.lock_merging()
+            batch_id = self._ledger.begin_batch(_known_id(outcome))
             merged = staging.merge(batch_id)
         held = outcome.account or Account(0)
         account = Account(
@@ -240,7 +213,7 @@ class _Load:
         outcome = replace(outcome, seconds=time.monotonic() - self._began)
         self._ledger.decide_file(state, outcome, self._context.clock())
         self._ledger.decide_arrival(arrival, state, outcome.problem.sentence if outcome.problem else None)
-        self._report("committing", self._waiting.size_bytes, self._rows)
+        self._report("committing")
 
     def _known(self, arrival: Arrival, archived: Archived, file: FileRow) -> Outcome:
         """Finish with a content that is loaded: by an earlier drop, or by this one before it was broken off."""
@@ -348,37 +321,6 @@ class _Load:
             pass
         raise failure from error
 
-    # Progress
-
-    def _report(self, stage: Stage, bytes_done: int, rows: int) -> None:
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._stage_began = stage, self._reported
-        self._reported = now
-        self._rows = max(rows, self._rows)
-        self._context.on_progress(
-            Progress(
-                self._waiting.shown_name, stage, bytes_done, self._waiting.size_bytes, rows, now - self._stage_began
-            )
-        )
-
-    @contextmanager
-    def _heartbeat(self) -> Iterator[None]:
-        """Report from time to time that the merge goes on."""
-        done = threading.Event()
-
-        def beat() -> None:
-            while not done.wait(_HEARTBEAT_SECONDS):
-                self._report("merging", 0, self._rows)
-
-        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
 
 def _refuse_by_name(waiting: Waiting) -> None:
     if waiting.is_too_deep:
@@ -400,7 +342,7 @@ def _too_many(account: Account, rules: LoadingRules) -> Problem:
     return Problem(
         TOO_MANY_REJECTED,
         f"{account.rows_rejected:,} of {account.rows_read:,} rows ({percent(account.rejected_share)}) were rejected; "
-        f"at most {percent(rules.max_rejected_share)} may be. With so many, the whole file is more likely read wrongly.",
+        f"at most {percent(rules.max_rejected_share)} may be. With so many, the whole file may be read wrongly.",
         "Look at the commonest reasons first: often all of them have one cause.",
     )
 

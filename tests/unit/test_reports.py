@@ -1,0 +1,214 @@
+"""Verdicts and reports: what people are told, and that nothing a file holds can break out of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from validation import reports
+from validation.outcomes import Account, Detected, Earlier, Outcome, Problem, on_one_line, percent
+from validation.problems import FileProblem, Notice, Reject
+
+LOADED = Outcome(
+    state="loaded",
+    name="cam-north 14:00.csv",
+    size_bytes=1234,
+    arrived_at=datetime(2024, 6, 1, 12, tzinfo=UTC),
+    account=Account(10_000, rows_loaded=9_931, rows_rejected=69),
+    detected=Detected("generic", "utf-8", "gzip", ";", "CRLF", "MDY", ("timestamp", "person_id"), {"ISO 8601": 10_000}),
+    reject_counts={"missing_value": 9, "timestamp_unreadable": 60},
+    first_rejects=(Reject(7, "when", "timestamp_unreadable", "Row 7: the timestamp 'x' is none.", "x,P,C,in"),),
+    notices=(Notice("date_order_ambiguous", "3 rows have dates that could be read both ways.", 3),),
+)
+UNUSABLE = replace(
+    LOADED,
+    state="quarantined",
+    account=Account(10, rows_rejected=4, rows_held=6),
+    max_rejected_share=0.05,
+    problem=Problem("too_many_rejected_rows", "4 of 10 rows (40 %) were rejected.", "Look at the commonest reasons."),
+    moved_to=Path("/landing/rejected/cam-north 14:00.csv"),
+)
+
+hostile = st.text(st.sampled_from(list("`|<>&*_[]()#!\\\"'=+-@~:/.\n\r\t\0\x1b\u202e«» ab1wW")), max_size=60)
+
+
+class TestVerdicts:
+    def test_a_usable_file(self) -> None:
+        clean = replace(LOADED, account=Account(3, rows_loaded=2, rows_duplicate=1), notices=())
+        assert clean.sentence == "Usable: cam-north 14:00.csv, 2 of 3 rows loaded, 0 rejected, 1 duplicates."
+
+    def test_a_usable_file_with_warnings(self) -> None:
+        assert LOADED.sentence == (
+            "Usable, with warnings: cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), "
+            "0 duplicates."
+        )
+
+    def test_cameras_that_are_not_listed_are_no_warning(self) -> None:
+        clean = replace(LOADED, account=Account(1, rows_loaded=1), notices=(Notice("unlisted_cameras", "1 camera."),))
+        assert not clean.has_warnings
+
+    def test_too_many_rejected_rows(self) -> None:
+        assert UNUSABLE.sentence == (
+            "Not usable: cam-north 14:00.csv, 4 of 10 rows rejected (40 %) where at most 5 % are allowed. "
+            "Nothing was loaded."
+        )
+
+    def test_a_file_that_is_no_table(self) -> None:
+        problem = Problem.of(FileProblem("empty_file", "The file holds nothing.", "Export it again."))
+        outcome = Outcome("quarantined", "x.csv", problem=problem)
+        assert outcome.sentence == "Not usable: x.csv. The file holds nothing. Nothing was loaded."
+
+    @pytest.mark.parametrize(
+        ("earlier_site", "site", "told"),
+        [
+            (None, None, ""),
+            ("North", "North", ""),
+            ("North", "South", " for site North"),
+            (None, "South", " for no site in particular"),
+        ],
+    )
+    def test_nothing_new(self, earlier_site: str | None, site: str | None, told: str) -> None:
+        earlier = Earlier("first.csv", earlier_site, datetime(2024, 5, 1, 8, 30, tzinfo=UTC))
+        assert Outcome("already_loaded", "x.csv", site=site, earlier=earlier).sentence == (
+            f"Nothing new: x.csv has the same content as first.csv, loaded on 2024-05-01 08:30 UTC{told}; nothing was "
+            "loaded twice."
+        )
+
+    def test_a_name_cannot_break_the_line(self) -> None:
+        sentence = replace(LOADED, name="a\nUsable: b\x1b[2J\u202e.csv").sentence
+        assert "a\\nUsable: b\\x1b[2J\\u202e.csv" in sentence
+
+
+class TestAccount:
+    def test_it_adds_up_or_is_none(self) -> None:
+        with pytest.raises(ValueError, match="10 rows were read but 9 are accounted for"):
+            Account(10, rows_loaded=9)
+
+    def test_a_file_without_rows_has_no_rejected_share(self) -> None:
+        assert Account(0).rejected_share == 0
+
+    @pytest.mark.parametrize(
+        ("share", "text"),
+        [
+            (0, "0 %"),
+            (0.0069, "0.7 %"),
+            (0.12, "12 %"),
+            (0.0001, "under 0.1 %"),
+            (0.99999, "over 99.9 %"),
+            (1, "100 %"),
+        ],
+    )
+    def test_percent(self, share: float, text: str) -> None:
+        assert percent(share) == text
+
+
+class TestReport:
+    def test_a_loaded_file(self) -> None:
+        text = reports.report(LOADED)
+        assert text.startswith("# Usable, with warnings: `cam-north 14:00.csv`\n\nUsable, with warnings: ")
+        assert "(1,234 bytes, arrived 2024-06-01 12:00 UTC.)" in text
+        assert "| read | 10,000 |  |" in text
+        assert "| rejected | 69 | 0.7 % |" in text
+        assert "| 7 | `when` | Row 7: the timestamp 'x' is none. | `x,P,C,in` |" in text
+        assert "- 3 rows have dates that could be read both ways." in text
+        assert "| encoding | UTF-8, compressed (gzip) |" in text
+        assert "| delimiter | semicolon |" in text
+        assert "| dates | month first |" in text
+        assert "What to do" not in text
+
+    def test_the_commonest_reason_comes_first_with_advice(self) -> None:
+        advice = "Write the time as 2024-03-11 14:05:00; a source profile can name another format."
+        lines = [line for line in reports.reasons_table(LOADED).splitlines() if "60" in line or "| 9 |" in line]
+        assert lines == [
+            f"| timestamp unreadable | 60 | Row 7: the timestamp 'x' is none. | {advice} |",
+            "| missing value | 9 |  | Fill in the value, or leave the row out. |",
+        ]
+
+    def test_an_unusable_file_says_what_to_do(self) -> None:
+        text = reports.report(UNUSABLE)
+        assert "| held back (good rows of a file that was not loaded) | 6 |" in text
+        assert "1. Look at the commonest reasons.\n2. The file now lies in `/landing/rejected` as" in text
+        assert "Put the corrected file into the landing folder again, under any name." in text
+
+    @pytest.mark.parametrize("outcome", [Outcome("waiting", "x"), Outcome("gone", "x"), Outcome("already_loaded", "x")])
+    def test_there_is_a_report_for_every_outcome(self, outcome: Outcome) -> None:
+        assert outcome.headline in reports.report(outcome)
+
+
+class TestHostileText:
+    @given(hostile, hostile)
+    def test_a_table_keeps_its_shape(self, cell: str, sentence: str) -> None:
+        table = reports.rejects_table([Reject(2, cell, "code", sentence, cell)])
+        lines = table.split("\n")
+        assert len(lines) == 3
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", lines[2].replace("\\\\", ""))) == 5
+
+    @given(hostile)
+    def test_a_code_span_ends_where_it_should(self, text: str) -> None:
+        span = reports.code(text)
+        if text:
+            fence = re.match("`+", span)
+            assert fence is not None
+            inner = span[len(fence[0]) : -len(fence[0])]
+            assert fence[0] not in re.findall("`+", inner)
+            assert inner.strip() == on_one_line(text).replace("|", "\\|").strip()
+
+    @given(hostile)
+    def test_prose_holds_no_tag_link_or_span(self, text: str) -> None:
+        told = reports.prose(text)
+        assert "<" not in told
+        assert "://" not in told
+        assert "@" not in told
+        assert "www." not in told.lower()
+        assert "\n" not in told
+        assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[\]|~]", told)
+
+    def test_a_whole_report(self) -> None:
+        evil = "<script>alert(1)</script>|`x`|[a](http://evil)\n# Not a heading ![i](http://evil/i.png)"
+        outcome = replace(
+            UNUSABLE,
+            name=evil,
+            site=evil,
+            problem=Problem("x", evil, evil),
+            first_rejects=(Reject(2, evil, "code", evil, evil),),
+            notices=(Notice("x", evil),),
+            detected=Detected(evil, "utf-8", None, "|", "LF", None, (evil,), {evil: 1}),
+        )
+        outside_spans = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", reports.report(outcome))
+        assert "<script" not in outside_spans
+        assert "http://" not in outside_spans
+        assert not re.search(r"^# Not a", outside_spans, re.MULTILINE)
+
+    def test_long_text_is_bounded(self) -> None:
+        assert len(reports.code("x" * 10_000)) < 200
+
+
+class TestRejectsFile:
+    def test_the_text_of_a_row_is_not_changed(self) -> None:
+        raw = '=cmd|x,"a ""b"",\nc"'
+        rejects = [Reject(4, "=a", "one", "Row 4: a.", raw), Reject(4, "b", "two", "Row 4: b.", raw)]
+        assert reports.rejects_line(4, rejects, raw) == (
+            "4", "rejected", "«=a, b»", "one, two", "Row 4: a. Row 4: b.", f"«{raw}»"
+        )  # fmt: skip
+        assert reports.rejects_line(5, (), raw) == ("5", "held back", "", "", "", f"«{raw}»")
+
+    def test_a_file_that_was_not_judged_has_one_line(self) -> None:
+        assert reports.problem_line(UNUSABLE) == (
+            "",
+            "not judged",
+            "",
+            "too_many_rejected_rows",
+            "4 of 10 rows (40 %) were rejected. Look at the commonest reasons.",
+            "",
+        )
+
+    @given(hostile, hostile, hostile)
+    def test_no_cell_begins_as_a_formula_does(self, column: str, sentence: str, raw: str) -> None:
+        for cell in reports.rejects_line(2, [Reject(2, column, "code", sentence, raw)], raw):
+            assert not re.match(r"[=+\-@\t\r]", cell.lstrip(" "))
