@@ -174,18 +174,19 @@ def test_a_lock_file_that_was_not_finished_is_no_hindrance(new_server: Server) -
 def test_a_server_started_by_hand_on_the_same_data_is_left_alone(new_server: Server) -> None:
     server = new_server()
     server.start()
+    pg_ctl = Path(psutil.Process(_pid(server)).exe()).with_name("pg_ctl")
     server.stop()
     account, data = server_account(server.data), server.data
     socket_folder(data).mkdir(mode=0o700)
     account.own(socket_folder(data))
-    account.run([server.binary("pg_ctl"), "start", "-w"], PGDATA=str(data))
+    account.run([pg_ctl, "start", "-w"], PGDATA=str(data))
     pid = (data / "postmaster.pid").read_text()
     try:
         with pytest.raises(WarehouseProblem, match=r"postmaster\.pid.* already exists"):
             server.start()
         assert (data / "postmaster.pid").read_text() == pid
     finally:
-        account.run([server.binary("pg_ctl"), "stop", "-m", "fast"], PGDATA=str(data))
+        account.run([pg_ctl, "stop", "-m", "fast"], PGDATA=str(data))
 
 
 @pytest.mark.parametrize("name", ['it\'s; a $HOME `id` "quoted" \\ %s', f"größe-日本-{'long' * 40}"])
@@ -381,7 +382,11 @@ def test_a_home_that_the_servers_user_cannot_enter(
 
 
 def test_an_ordinary_user_needs_nothing_outside_its_home(open_folder: Path, fast_settings: dict[str, str]) -> None:
-    """In a process of its own that, run by root, becomes an ordinary user before it touches anything."""
+    """In a process of its own that, run by root, becomes an ordinary user before it touches anything.
+
+    Root's clone may be closed to that user: it gets a copy of the package, and imports what it needs while it is root.
+    """
+    shutil.copytree(PROJECT / "warehouse", open_folder / "warehouse")
     programs = copy_of_wheel(wheel_binaries(18), open_folder)
     user, is_made = _ordinary_user()
     home = open_folder / "home of a user"
@@ -392,7 +397,7 @@ def test_an_ordinary_user_needs_nothing_outside_its_home(open_folder: Path, fast
             [sys.executable, "-c", AS_ORDINARY_USER, home, programs, str(user.pw_uid), json.dumps(fast_settings)],
             capture_output=True,
             text=True,
-            cwd=PROJECT,
+            cwd=open_folder,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -517,14 +522,12 @@ def test_why_it_does_not_start_is_said(new_server: Server, fast_settings: dict[s
         new_server(server.home.parent / "elsewhere", bin_dir=server.home).start()
 
 
-def test_why_it_cannot_be_set_up_is_said(new_server: Server, open_folder: Path, programs: Path | None) -> None:
+def test_why_it_cannot_be_set_up_is_said(new_server: Server, open_folder: Path) -> None:
     (open_folder / "home").write_text("a file where a folder should be")
     with pytest.raises(WarehouseProblem, match=r"could not be started with its state in .*Not a directory"):
         new_server().start()
 
-    broken = open_folder / "bin"
-    broken.mkdir()
-    (broken / "postgres").symlink_to((programs or wheel_binaries(18)) / "postgres")
+    broken = copy_of_wheel(wheel_binaries(18), open_folder)
     (broken / "initdb").write_text(
         "#!/bin/sh\necho creating\necho 'initdb: error: no locale of that name' >&2\nexit 1\n"
     )
