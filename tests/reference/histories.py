@@ -34,7 +34,17 @@ _STRANGE_HOURS = (
 )
 _ZONES = sorted({zone for zone, _ in _STRANGE_HOURS})
 
-_KINDS: tuple[EventType, ...] = ("entry", "exit", "entry", "exit", "entry", "exit", "appearance", "other")
+# What one step of a line brings: an event, an instant of both types, an event told twice.
+_HAPPENINGS: tuple[tuple[EventType, ...], ...] = (
+    *([("entry",), ("exit",)] * 3),
+    ("entry", "exit"),
+    ("entry", "exit"),
+    ("entry", "entry"),
+    ("exit", "exit"),
+    ("appearance",),
+    ("appearance", "appearance"),
+    ("other",),
+)
 _PERSONS = ("ann", "Ann", "bob", "ÉVA", "O'Neil, 7", "éva", "-1", "UNKNOWN", "guard", "Guard")
 
 
@@ -66,14 +76,14 @@ def _steps(rules: Parameters) -> st.SearchStrategy[int]:
     around = [limit + more for limit in limits for more in (-1, 0, 1) if limit + more >= 0]
     small = st.sampled_from([0, 0, 0, 0, 1, SECOND // 2, SECOND, 30 * SECOND, 10 * MINUTE])
     large = st.sampled_from([45 * MINUTE, HOUR, 5 * HOUR, 13 * HOUR, 26 * HOUR, 8 * DAY])
-    return small | small | st.sampled_from(around) | large
+    return small | st.sampled_from(around) | st.sampled_from([*limits, *limits, 9 * MINUTE]) | large
 
 
 @st.composite
 def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
     """A camera list, and the cameras that events name: listed or not, at the root or in a subfolder."""
     zones = {"mall": zone, "farm": draw(st.sampled_from(_ZONES)), "north": draw(st.sampled_from(_ZONES))}
-    used = ["door", "till", "yard", "north/door", "north/till", "hall/door", "unlisted"]
+    used = ["door", "till", "yard", "north/door", "north/till", "unlisted"]
     listed = {"door": "mall", "till": "mall", "yard": "farm", "north/door": "north"}
     kept = draw(st.sets(st.sampled_from(sorted(listed)), max_size=4) | st.just(set(listed)))
     cameras = {name: Camera(name, site, zones[site]) for name, site in listed.items() if name in kept}
@@ -81,33 +91,40 @@ def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
 
 
 @st.composite
-def stores(draw: st.DrawFn, most_lines: int = 8, most_events: int = 9) -> Store:
-    """A store of several lines: each one a person's events at a camera, in steps from one start."""
+def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
+    """A store of several lines: each one a person's events at a camera, in steps from one start.
+
+    Now and then a step leads to an instant of another event, an interval's end among them, or an event is told
+    again under another id.
+    """
     rules = draw(parameters())
     zone, start = draw(_starts())
     cameras, used = draw(_cameras(zone))
-    arrived = [start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)]
+    arrivals = st.sampled_from([start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)])
+    instants = [start]
     events: list[Event] = []
     for _ in range(draw(st.integers(1, most_lines))):
         person, camera = draw(st.sampled_from(_PERSONS)), draw(st.sampled_from(used))
-        site = "north" if camera.startswith("north/") else None
         time = start + draw(st.sampled_from([0, 0, 7 * SECOND, 9 * MINUTE, -HOUR, 11 * HOUR]))
-        for _ in range(draw(st.integers(1, most_events))):
-            time += draw(_steps(rules))
-            kind: EventType = draw(st.sampled_from(_KINDS))
-            end = time + draw(_steps(rules)) if kind == "appearance" and draw(st.integers(0, 5)) else None
-            events.append(
+        for _ in range(draw(st.integers(1, most_steps))):
+            another = draw(st.integers(0, 7)) == 0
+            time = draw(st.sampled_from(instants)) if another else time + draw(_steps(rules))
+            kinds = draw(st.sampled_from(_HAPPENINGS))
+            end = time + draw(_steps(rules)) if kinds[0] == "appearance" and draw(st.integers(0, 7)) else None
+            instants += [time] if end is None else [time, end]
+            events += [
                 Event(
                     # The drawn part decides the order of ids, the count keeps them apart.
-                    event_id=UUID(int=draw(st.integers(0, 255)) << 120 | len(events)),
+                    event_id=UUID(int=draw(st.integers(0, 255)) << 120 | len(events) << 8 | number),
                     person_id=person,
                     camera_id=camera,
                     event_type=kind,
                     time=time,
                     end=end,
                     confidence=draw(st.sampled_from([None, 0.9, 0.9, 0.5, 0.49])),
-                    arrived_at=draw(st.sampled_from(arrived)),
-                    file_site=site,
+                    arrived_at=draw(arrivals),
+                    file_site="north" if camera.startswith("north/") else None,
                 )
-            )
+                for number, kind in enumerate(kinds)
+            ]
     return Store(tuple(events), cameras, rules)
