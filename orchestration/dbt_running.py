@@ -54,8 +54,10 @@ def connection_variables(parameters: Mapping[str, str]) -> dict[str, str]:
 class DbtProject:
     """Our dbt project, parsed under FOOTFALL_HOME."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: str | None = None) -> None:
+        """`database` is the warehouse's name, where it is known already."""
         self.settings = settings
+        self._name = database
         self.target = settings.dbt_folder / "target"
         self._stamp = self.target / "parsed.json"
 
@@ -74,13 +76,15 @@ class DbtProject:
     def _database(self) -> str:
         """Return the warehouse's name, which dbt writes into what it parses; the server need not run for that."""
         url = self.settings.external_url
+        if self._name is not None:
+            return self._name
         return str(conninfo_to_dict(url)["dbname"]) if url else Warehouse.database
 
     def arguments(self, command: str) -> list[str]:
         """Return what every call of dbt has in common."""
         return [
             *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-format", "text"),
-            *("--log-path", str(self.settings.dbt_folder / "logs"), "--log-level-file", "info"),
+            *("--log-path", str(self.settings.dbt_folder / "logs"), "--log-level-file", "none"),
             *(command, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
             *("--target-path", str(self.target)),
         ]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
     from dagster._core.remote_origin import RemoteJobOrigin
 
+    from warehouse.connections import Warehouse
+
 LOADED: Final = 0
 FAILED: Final = 1
 NOTHING_NEW: Final = 3
@@ -69,7 +71,7 @@ def ingest_files(settings: Settings, files: Sequence[Path], out: Console) -> int
     with Server(settings).in_use() as warehouse:
         set_environment(dagster_environment(settings, warehouse))
         with ProgressBar(out) as bar:
-            result = _run(settings, folder, files, bar)
+            result = _run(settings, warehouse, folder, files, bar)
     for outcome in result.outcomes:
         out.print(outcome.sentence, markup=False)
         if outcome.moved_to is not None:
@@ -89,7 +91,9 @@ def _refuse_unreadable(files: Sequence[Path]) -> None:
             raise IngestProblem(f"{file} cannot be read: permission denied.")
 
 
-def _run(settings: Settings, folder: LandingFolder, files: Sequence[Path], bar: ProgressBar) -> Ingested:
+def _run(
+    settings: Settings, warehouse: Warehouse, folder: LandingFolder, files: Sequence[Path], bar: ProgressBar
+) -> Ingested:
     import dagster as dg
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._core.execution.api import execute_run
@@ -100,7 +104,7 @@ def _run(settings: Settings, folder: LandingFolder, files: Sequence[Path], bar: 
 
     result = Ingested()
     bar.on_file_done = result.outcomes.append
-    footfall = Footfall(settings, lambda _log: bar, quiet=True)
+    footfall = Footfall(settings, lambda _log: bar, warehouse, quiet=True)
     job = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(INGEST)
     with dg.DagsterInstance.get() as instance, Dropping(folder) as dropping:
         names = [dropping.prepare(file) for file in files] or [waiting.shown_name for waiting in folder.settled()]
@@ -109,7 +113,7 @@ def _run(settings: Settings, folder: LandingFolder, files: Sequence[Path], bar: 
             job_def=job,
             run_config=ingest_config(names, quiet=True),
             tags={"footfall/files": str(len(names)), "footfall/started_by": "footfall ingest"},
-            remote_job_origin=_origin(settings, INGEST),
+            remote_job_origin=job_origin(settings, INGEST),
         )
         dropping.finish()
         if not execute_run(InMemoryJob(job), run, instance).success:
@@ -151,7 +155,7 @@ class Dropping:
             partial.rename(target)
 
 
-def _origin(settings: Settings, job: str) -> RemoteJobOrigin:
+def job_origin(settings: Settings, job: str) -> RemoteJobOrigin:
     """Return what ties a run to the code location that the web page shows."""
     from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 

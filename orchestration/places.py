@@ -89,5 +89,7 @@ def _in_haste(url: str) -> str:
 def child_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
     """Return the whole environment of a child process: this machine's, and Dagster's."""
     machine = machine_environment()
+    # Where this is set, each process compiles everything that it imports anew.
+    machine.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join(filter(None, [str(PROJECT), machine.get("PYTHONPATH", "")]))
     return machine | dagster_environment(settings, warehouse) | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -32,18 +32,23 @@ class Listener(Protocol):
 
 @dataclass
 class Footfall:
-    """The one resource of all assets. `quiet` keeps dbt from printing (a progress bar is on the screen)."""
+    """The one resource of all assets.
+
+    `opened` is the warehouse where somebody has opened it already. `quiet` keeps runs from printing, because a
+    progress bar is on the screen.
+    """
 
     settings: Settings
     listener: Callable[[DagsterLogManager], Listener]
+    opened: Warehouse | None = None
     quiet: bool = False
 
     @cached_property
     def warehouse(self) -> Warehouse:
         """The running warehouse. Raises `WarehouseProblem` where there is none."""
-        return open_warehouse(self.settings.home, self.settings.external_url)
+        return self.opened or open_warehouse(self.settings.home, self.settings.external_url)
 
     @cached_property
     def dbt(self) -> DbtProject:
         """The dbt project."""
-        return DbtProject(self.settings)
+        return DbtProject(self.settings, self.opened.database if self.opened else None)

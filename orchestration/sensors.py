@@ -42,18 +42,23 @@ def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePar
     """Ask for a run for the files that are finished, wait for nobody and are not being loaded already."""
     settings = footfall.settings
     memory = json.loads(context.cursor) if context.cursor else {}
-    now = time.time()
     folder = LandingFolder(settings.landing, settings.settle_seconds)
-    ready, looks = folder.ready(memory.get("looks", {}), now)
-    if looks["seen"] and not ready:
-        # The second look need not wait for the next tick.
-        time.sleep(min(settings.settle_seconds, LINGER_SECONDS))
-        now = time.time()
-        ready, looks = folder.ready(looks, now)
     there = {waiting.shown_name for waiting in folder.look()}
     asked: dict[str, Any] = {name: ask for name, ask in memory.get("asked", {}).items() if name in there}
     runs = unfinished_runs(context.instance)
-    due = [waiting for waiting in ready if not _is_covered(waiting, runs) and _is_due(waiting, asked, now)]
+
+    def due_at(now: float, looks: Mapping[str, Any]) -> tuple[list[Waiting], dict[str, Any], bool]:
+        ready, looks = folder.ready(looks, now)
+        due = [waiting for waiting in ready if not _is_covered(waiting, runs) and _is_due(waiting, asked, now)]
+        return due, looks, len(ready) < len(looks["seen"])
+
+    now = time.time()
+    due, looks, some_unfinished = due_at(now, memory.get("looks", {}))
+    if some_unfinished and not due:
+        # The second look need not wait for the next tick.
+        time.sleep(min(settings.settle_seconds, LINGER_SECONDS))
+        now = time.time()
+        due, looks, _ = due_at(now, looks)
     attempts = _attempts(footfall, due) if due else {}
     due = [waiting for waiting in due if waiting.shown_name in attempts]
     for waiting in due:

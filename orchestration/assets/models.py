@@ -4,13 +4,20 @@ What a model computes is in dbt_project; how dbt is called in `dbt_running`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
 import psycopg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
-from dagster_dbt.asset_utils import get_subset_selection_for_context
+from dagster_dbt.asset_utils import (
+    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as UNIQUE_ID,
+)
+from dagster_dbt.asset_utils import (
+    get_asset_check_key_for_test,
+    get_checks_on_sources_upstream_of_selected_assets,
+    get_subset_selection_for_context,
+)
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from psycopg import sql
 
@@ -61,22 +68,12 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     @dbt_assets(manifest=manifest, dagster_dbt_translator=translator, name=OP_NAME, pool=POOL)
     def build_models(context: dg.AssetExecutionContext, footfall: dg.ResourceParam[Footfall]) -> Iterator[Any]:
         begin_work(context.instance, context.run_id)
-        selection, indirect = get_subset_selection_for_context(
-            context=context,
-            manifest=manifest,
-            select="fqn:*",
-            exclude=None,
-            selector=None,
-            dagster_dbt_translator=translator,
-            current_dbt_indirect_selection_env=None,
-        )
-        arguments = [*selection, *(["--indirect-selection", indirect] if indirect else [])]
         listener = footfall.listener(context.log)
+        arguments = _selection(context, manifest, translator)
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
             try:
                 for event in footfall.dbt.build(footfall.warehouse, arguments, quiet=footfall.quiet):
-                    message = DbtCoreCliEventMessage(raw_event=event, event_history_metadata={})
-                    for result in message.to_default_asset_events(manifest, translator, context):
+                    for result in _results(event, context, manifest, translator):
                         yield _with_row_count(result, manifest, connection)
                     if event["info"]["name"] == "LogModelResult":
                         listener.on_model(event["data"]["node_info"]["node_name"])
@@ -86,12 +83,54 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     return build_models
 
 
+def _selection(context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: Translator) -> Sequence[str]:
+    """Return what dbt is to build: everything, or hand-picked models with all that they are made from.
+
+    Without their ancestors they would be made from what is out of date, and disagree with the others.
+    """
+    if not context.is_subset or not context.selected_asset_keys:
+        selection, indirect = get_subset_selection_for_context(
+            context=context,
+            manifest=manifest,
+            select="fqn:*",
+            exclude=None,
+            selector=None,
+            dagster_dbt_translator=translator,
+            current_dbt_indirect_selection_env=None,
+        )
+        return [*selection, *(["--indirect-selection", indirect] if indirect else [])]
+    specs = context.assets_def.specs_by_key
+    nodes = [manifest["nodes"][specs[key].metadata[UNIQUE_ID]] for key in sorted(context.selected_asset_keys)]
+    return ["--select", *(f"+fqn:{'.'.join(node['fqn'])}" for node in nodes), "--indirect-selection", "buildable"]
+
+
+def _results(
+    event: Mapping[str, Any], context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: Translator
+) -> Iterator[Any]:
+    """Translate one event of dbt; what nobody picked but was built on the way is told as a bare materialization."""
+    node = manifest["nodes"].get(event["data"].get("node_info", {}).get("unique_id"))
+    if node is None:
+        return
+    if node["resource_type"] == "test":
+        key = get_asset_check_key_for_test(manifest, translator, node["unique_id"], project=None)
+        upstream = get_checks_on_sources_upstream_of_selected_assets(context.assets_def, context.selected_asset_keys)
+        if key not in {*context.selected_asset_check_keys, *upstream}:
+            return
+    message = DbtCoreCliEventMessage(raw_event=dict(event), event_history_metadata={})
+    for result in message.to_default_asset_events(manifest, translator, context):
+        asset = translator.get_asset_spec(manifest, node["unique_id"], None).key
+        if isinstance(result, dg.Output) and asset not in context.selected_asset_keys:
+            context.log_event(dg.AssetMaterialization(asset, metadata=result.metadata))
+        else:
+            yield result
+
+
 def _with_row_count(result: Any, manifest: Mapping[str, Any], connection: psycopg.Connection) -> Any:
-    """Add how many rows a table has; a view would have to be computed to be counted."""
+    """Add how many rows a table has, or a view of the marts: those of the other layers are not worth computing."""
     if not isinstance(result, dg.Output):
         return result
     node = manifest["nodes"][result.metadata["unique_id"].value]
-    if node["config"].get("materialized") == "view":
+    if node["config"].get("materialized") == "view" and node["schema"] != "marts":
         return result
     table = sql.Identifier(node["schema"], node["alias"])
     (rows,) = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone() or (0,)

@@ -1,0 +1,230 @@
+"""The jobs, run whole on a real warehouse: files, models, checks, and what Dagster is told of them."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+
+from orchestration.assets.events import EVENTS, RAW_KEYS, store_parameters
+from orchestration.assets.run_log import RunLog, progress_line
+from orchestration.definitions import build_definitions
+from orchestration.jobs import INGEST, delete_old_runs, ingest_config
+from orchestration.launcher import WORKER_TAG
+from orchestration.places import make_places
+from orchestration.resources import Footfall
+from orchestration.settings import Settings
+from validation.loading import Progress
+from validation.sample import write_sample
+from warehouse.connections import Warehouse
+
+
+@pytest.fixture
+def footfall(tmp_path: Path, warehouse: Warehouse) -> Footfall:
+    settings = Settings(home=tmp_path / "a home", landing=tmp_path / "landing", settle_seconds=0.1)
+    make_places(settings)
+    return Footfall(settings, RunLog, warehouse, quiet=True)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def definitions(footfall: Footfall) -> dg.Definitions:
+    return build_definitions(resource_overrides={"footfall": footfall})
+
+
+def ingest(definitions: dg.Definitions, instance: dg.DagsterInstance, *files: str, **options: Any) -> Any:
+    config = ingest_config(files, quiet=True)
+    if not files:
+        del config["ops"]
+    return definitions.resolve_job_def(INGEST).execute_in_process(config, instance, **options)
+
+
+def value(warehouse: Warehouse, query: str) -> Any:
+    with warehouse.connect("bi_reader") as connection:
+        (one,) = connection.execute(query).fetchone() or (None,)  # type: ignore[call-overload]
+    return one
+
+
+def told(result: Any, key: dg.AssetKey) -> dict[str, Any]:
+    """The metadata of an asset's one materialization in a run."""
+    (event,) = [e for e in result.all_events if e.is_step_materialization and e.asset_key == key]
+    return {name: entry.value for name, entry in event.materialization.metadata.items()}
+
+
+def checks(result: Any) -> dict[str, Any]:
+    return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+
+def test_a_sample_comes_out_as_its_truth_says(
+    footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    truth = write_sample(footfall.settings.landing / "day 1.csv", 2000, 1, 7)
+    result = ingest(definitions, instance)
+    assert result.success
+
+    metadata = told(result, EVENTS)
+    assert (metadata["rows_read"], metadata["rows_rejected"], metadata["rows_duplicate"]) == (
+        truth.rows,
+        truth.rejected,
+        truth.duplicates,
+    )
+    assert metadata["rows_loaded"] == metadata["dagster/row_count"] == truth.events
+    assert metadata["rows_per_second"] > 0
+    assert "day 1.csv" in metadata["verdicts"]
+    assert "the row |" in metadata["first_rejects"]
+    assert "missing value" in metadata["reject_reasons"]
+    assert "event_id" in [column.name for column in metadata["dagster/column_schema"].columns]
+    assert all(check.passed for check in checks(result).values())
+    assert {"rows_add_up", "files_usable"} < set(checks(result))
+
+    # The models, their row counts, and every asset of the job.
+    assert value(warehouse, "select count(*) from marts.camera_events") == truth.events
+    sessions = value(warehouse, "select count(*) from marts.person_sessions where status = 'complete'")
+    assert sessions == truth.complete_sessions
+    assert told(result, dg.AssetKey(["marts", "camera_events"]))["dagster/row_count"] == truth.events
+    made = {e.asset_key for e in result.all_events if e.is_step_materialization}
+    assert made > RAW_KEYS
+    groups = definitions.resolve_asset_graph()
+    assert {groups.get(key).group_name for key in made} == {"raw", "staging", "intermediate", "marts"}
+    assert all(groups.get(key).owners and groups.get(key).kinds and groups.get(key).description for key in made)
+
+    # From the landing folder to the marts there is a way.
+    reached = {dg.AssetKey(["landing", "files"])}
+    while len(reached) < len(reached := reached | {c for key in reached for c in groups.get(key).child_keys}):
+        pass
+    assert dg.AssetKey(["marts", "kpis"]) in reached
+
+    # The run says which process it is.
+    assert WORKER_TAG in instance.get_run_by_id(result.run_id).tags  # type: ignore[union-attr]
+
+    # The same content under another name: green, and nothing twice.
+    write_sample(footfall.settings.landing / "again.csv", 2000, 1, 7)
+    again = ingest(definitions, instance)
+    assert again.success
+    assert "Nothing new" in told(again, EVENTS)["verdicts"]
+    assert value(warehouse, "select count(*) from marts.camera_events") == truth.events
+    assert not list(footfall.settings.landing.glob("*.csv"))
+
+    # "Materialize" on any one asset, without configuration, is green, with or without something to do.
+    write_sample(footfall.settings.landing / "more.csv", 300, 1, 8, flaws=False)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    for keys in (RAW_KEYS, *([key] for key in sorted(made - RAW_KEYS))):
+        alone = job.execute_in_process(instance=instance, asset_selection=list(keys))
+        assert alone.success, keys
+        assert {e.asset_key for e in alone.all_events if e.is_step_materialization} >= set(keys)
+    assert value(warehouse, "select count(*) from marts.camera_events") > truth.events
+
+
+def test_a_quarantined_file_is_a_warning_and_the_others_load(
+    footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    (footfall.settings.landing / "bad | <b>.csv").write_text("a,b\n1,2\n")
+    truth = write_sample(footfall.settings.landing / "good.csv", 200, 1, 7, flaws=False)
+    result = ingest(definitions, instance, "bad | <b>.csv", "good.csv", "absent.csv")
+    assert result.success
+    check = checks(result)["files_usable"]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert "Not usable" in told(result, EVENTS)["verdicts"]
+    assert "<b>" not in told(result, EVENTS)["verdicts"].replace("`bad | <b>.csv`", "").replace("\\<b", "")
+    assert value(warehouse, "select count(*) from marts.camera_events") == truth.events
+    assert (footfall.settings.landing / "rejected" / "bad | <b>.csv").exists()
+
+
+def test_a_wrong_camera_list_fails_the_run_in_words(
+    footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    footfall.settings.cameras_file.write_text("camera_id,timezone\nCAM-1,Mars/Olympus\n")
+    dropped = footfall.settings.landing / "good.csv"
+    write_sample(dropped, 50, 1, 7, flaws=False)
+    result = ingest(definitions, instance, "good.csv", raise_on_error=False)
+    assert not result.success
+    failure = result.failure_data_for_node("load_files")
+    assert "Mars/Olympus" in failure.user_failure_data.description
+    assert dropped.exists()
+
+
+def test_a_failing_test_of_dbt_turns_the_run_red_and_says_which(
+    footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    write_sample(footfall.settings.landing / "good.csv", 50, 1, 7, flaws=False)
+    with warehouse.connect("owner") as connection:
+        connection.execute("create function raw.no() returns trigger language plpgsql as 'begin return null; end'")
+        connection.execute("create trigger no before insert on raw.parameters for each row execute function raw.no()")
+    result = ingest(definitions, instance, "good.csv", raise_on_error=False)
+    assert not result.success
+    assert "dbt's steps failed" in result.failure_data_for_node("build_models").user_failure_data.description
+    assert any(not check.passed for check in checks(result).values())
+
+
+def test_an_interrupted_build_stops_its_statement_and_begins_nothing_more(
+    footfall: Footfall, definitions: dg.Definitions, warehouse: Warehouse
+) -> None:
+    assert definitions
+    with warehouse.connect("loader") as connection:
+        store_parameters(connection, footfall.settings.model_parameters)
+    with warehouse.connect("owner") as blocker:
+        blocker.execute("lock table raw.files in access exclusive mode")
+        timer = threading.Timer(0, wait_and_interrupt, [warehouse])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(footfall.dbt.build(warehouse, ["--select", "fqn:*"], quiet=True))
+        timer.join()
+        assert "dbt" not in {thread.name for thread in threading.enumerate()}
+        assert not waiting(warehouse)
+
+
+def waiting(warehouse: Warehouse) -> bool:
+    """Whether a session of dbt waits for a lock in this database."""
+    with warehouse.connect("owner") as connection:
+        (count,) = connection.execute(
+            "select count(*) from pg_locks join pg_database d on d.oid = database"
+            " where not granted and datname = current_database()"
+        ).fetchone() or (0,)
+    return bool(count)
+
+
+def wait_and_interrupt(warehouse: Warehouse) -> None:
+    deadline = time.monotonic() + 120
+    while not waiting(warehouse) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    _thread.interrupt_main()
+
+
+def test_parameters_are_written_when_they_change(warehouse: Warehouse) -> None:
+    with warehouse.connect("loader") as connection:
+        assert store_parameters(connection, {"repeat_seconds": 60.0, "min_confidence": None, "excluded_ids": ["a"]})
+        assert not store_parameters(connection, {"excluded_ids": ["a"], "min_confidence": None, "repeat_seconds": 60})
+        assert store_parameters(connection, {"repeat_seconds": 0.0})
+        assert connection.execute("select name, value from raw.parameters").fetchall() == [("repeat_seconds", 0.0)]
+
+
+def test_pruning_keeps_what_is_young_unfinished_or_the_latest_word_on_an_asset(instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def thing() -> None: ...
+
+    old = [dg.materialize([thing], instance=instance).run_id for _ in range(3)]
+    unfinished = create_run_for_test(instance, status=DagsterRunStatus.STARTED).run_id
+    failed = create_run_for_test(instance, status=DagsterRunStatus.FAILURE).run_id
+    assert delete_old_runs(instance, before=time.time() - 3600) == []
+    assert set(delete_old_runs(instance, before=time.time() + 3600)) == {old[0], old[1], failed}
+    assert {run.run_id for run in instance.get_runs()} == {old[2], unfinished}
+
+
+def test_the_progress_of_a_load_is_a_line() -> None:
+    half = Progress("a.csv", "reading", 50, 100, 1_000_000, 4.0)
+    assert progress_line(half) == "a.csv: reading, 50%, 1,000,000 rows, 250,000 rows/s, 4 s left"
+    assert progress_line(Progress("a.csv", "merging", 0, 100, 0, 4.0)) == "a.csv: merging"

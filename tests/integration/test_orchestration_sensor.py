@@ -1,0 +1,228 @@
+"""The sensor over the landing folder, against a real ledger and an instance of Dagster's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+
+from orchestration.assets.run_log import RunLog
+from orchestration.ingesting import job_origin
+from orchestration.jobs import ASSET_JOB, INGEST, UNFINISHED, ingest_config
+from orchestration.places import make_places
+from orchestration.resources import Footfall
+from orchestration.sensors import PATIENCE_SECONDS, RESUME_TAG, RESUMES, landing_sensor
+from orchestration.settings import Settings
+from warehouse.connections import Warehouse
+
+
+@pytest.fixture
+def footfall(tmp_path: Path, warehouse: Warehouse) -> Footfall:
+    settings = Settings(home=tmp_path / "home", landing=tmp_path / "landing", settle_seconds=0.1)
+    make_places(settings)
+    return Footfall(settings, RunLog, warehouse)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+class Ticks:
+    """One sensor, tick after tick, its cursor kept."""
+
+    def __init__(self, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+        self.footfall = footfall
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> dg.SensorResult:
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"footfall": self.footfall},
+            definitions=dg.Definitions(),
+        )
+        result: Any = landing_sensor(context)
+        self.cursor = result.cursor
+        return result
+
+    def request(self) -> dg.RunRequest:
+        """The one run that a tick asks for."""
+        requests = list(self.tick().run_requests or [])
+        assert len(requests) == 1
+        return requests[0]
+
+    def make_time_pass(self, seconds: float) -> None:
+        """As if everything that was asked for had been asked for that much earlier."""
+        memory = json.loads(self.cursor or "{}")
+        for ask in memory["asked"].values():
+            ask["at"] -= seconds
+        self.cursor = json.dumps(memory)
+
+
+@pytest.fixture
+def ticks(footfall: Footfall, instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(footfall, instance)
+
+
+def drop(footfall: Footfall, name: str, text: str = "timestamp,person_id,camera_id,event_type\n") -> Path:
+    path = footfall.settings.landing / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def files(request: dg.RunRequest) -> list[str]:
+    names: list[str] = request.run_config["ops"]["load_files"]["config"]["files"]
+    return names
+
+
+def test_an_empty_folder_asks_for_nothing(ticks: Ticks) -> None:
+    result = ticks.tick()
+    assert not result.run_requests
+    assert "empty" in str(result.skip_reason)
+
+
+def test_all_files_that_are_ready_go_into_one_run(ticks: Ticks, footfall: Footfall) -> None:
+    drop(footfall, "b.csv")
+    drop(footfall, "a b 'ü'.csv")
+    drop(footfall, "north/c.csv")
+    assert files(ticks.request()) == ["a b 'ü'.csv", "b.csv", "north/c.csv"]
+
+
+def test_a_name_that_is_no_utf8_can_be_asked_for(ticks: Ticks, footfall: Footfall) -> None:
+    (footfall.settings.landing / os.fsdecode(b"caf\xe9.csv")).write_text("x")
+    request = ticks.request()
+    json.dumps(request.run_config, ensure_ascii=False).encode("utf-8")
+    assert files(request) == ["caf\\xe9.csv"]
+
+
+def test_a_file_that_grows_waits(ticks: Ticks, footfall: Footfall, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = drop(footfall, "slow.csv")
+
+    def goes_on_writing(seconds: float) -> None:
+        with path.open("a") as file:
+            file.write("x" * 100)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestration.sensors.time.sleep", goes_on_writing)
+        for _ in range(3):
+            assert not ticks.tick().run_requests
+    assert files(ticks.request()) == ["slow.csv"]
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_a_file_is_asked_for_once_while_its_run_waits_or_works(
+    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance, status: DagsterRunStatus
+) -> None:
+    drop(footfall, "a.csv")
+    request = ticks.request()
+    run = create_run_for_test(
+        instance,
+        job_name=INGEST,
+        run_config=request.run_config,
+        status=status,
+        remote_job_origin=job_origin(footfall.settings, INGEST),
+    )
+    ticks.make_time_pass(3600)
+    assert not ticks.tick().run_requests
+    drop(footfall, "b.csv")
+    assert files(ticks.request()) == ["b.csv"]
+    instance.report_run_canceled(run)
+    ticks.make_time_pass(3600)
+    assert files(ticks.request()) == ["a.csv", "b.csv"]
+
+
+def test_a_run_without_a_list_takes_every_file(ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+    drop(footfall, "a.csv")
+    create_run_for_test(
+        instance,
+        job_name=ASSET_JOB,
+        asset_selection=frozenset({dg.AssetKey(["raw", "events"])}),
+        status=DagsterRunStatus.STARTED,
+    )
+    assert not ticks.tick().run_requests
+
+
+def test_a_run_of_models_alone_takes_none(ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+    drop(footfall, "a.csv")
+    create_run_for_test(
+        instance,
+        job_name=ASSET_JOB,
+        asset_selection=frozenset({dg.AssetKey(["marts", "kpis"])}),
+        status=DagsterRunStatus.STARTED,
+    )
+    assert files(ticks.request()) == ["a.csv"]
+
+
+def test_a_file_that_stays_is_asked_for_again_later_under_another_key(ticks: Ticks, footfall: Footfall) -> None:
+    drop(footfall, "a.csv")
+    keys = {ticks.request().run_key}
+    for pause in PATIENCE_SECONDS[1:]:
+        ticks.make_time_pass(pause - 1)
+        assert not ticks.tick().run_requests
+        ticks.make_time_pass(2)
+        key = ticks.request().run_key
+        assert key not in keys
+        keys.add(key)
+
+
+def test_a_corrected_file_of_the_same_name_is_asked_for_at_once(ticks: Ticks, footfall: Footfall) -> None:
+    path = drop(footfall, "a.csv")
+    first = ticks.request()
+    path.unlink()
+    drop(footfall, "a.csv", "something else\n")
+    assert ticks.request().run_key != first.run_key
+
+
+def test_the_same_file_has_the_same_key_when_the_cursor_is_lost(ticks: Ticks, footfall: Footfall) -> None:
+    drop(footfall, "a.csv")
+    key = ticks.request().run_key
+    ticks.cursor = None
+    assert ticks.request().run_key == key
+
+
+def test_after_a_failed_run_the_models_are_asked_for_again_a_few_times(
+    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance
+) -> None:
+    tags: dict[str, str] = {}
+    for time_over in range(RESUMES):
+        run = create_run_for_test(
+            instance, job_name=INGEST, run_config=ingest_config(["a.csv"]), tags=tags, status=DagsterRunStatus.STARTED
+        )
+        assert not ticks.tick().run_requests
+        instance.report_run_failed(run)
+        assert not ticks.tick().run_requests, "it waits a little"
+        with pytest.MonkeyPatch.context() as patch:
+            later = time.time() + 3600
+            patch.setattr("orchestration.sensors.time.time", lambda later=later: later)
+            request = ticks.request()
+        assert files(request) == []
+        assert request.tags[RESUME_TAG] == str(time_over + 1)
+        tags = {RESUME_TAG: request.tags[RESUME_TAG]}
+    run = create_run_for_test(instance, job_name=INGEST, tags=tags, status=DagsterRunStatus.STARTED)
+    instance.report_run_failed(run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestration.sensors.time.time", lambda: later)
+        assert not ticks.tick().run_requests
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED])
+def test_after_a_run_that_succeeded_or_was_cancelled_nothing_is_resumed(
+    ticks: Ticks, instance: dg.DagsterInstance, status: DagsterRunStatus
+) -> None:
+    create_run_for_test(instance, job_name=INGEST, run_config=ingest_config(["a.csv"]), status=status)
+    with pytest.MonkeyPatch.context() as patch:
+        later = time.time() + 3600
+        patch.setattr("orchestration.sensors.time.time", lambda: later)
+        assert not ticks.tick().run_requests
