@@ -8,7 +8,15 @@
 with
 
 events as (
-    select * from {{ ref('int_linked_events') }}
+    select
+        camera_id,
+        event_time,
+        case when not is_anonymous then person_id end as visitor_id,
+        event_type = 'entry' and not is_repeat as is_entry,
+        event_type = 'exit' and not is_repeat as is_exit,
+        opens_session,
+        case when opens_session then dwell_microseconds end as dwell_microseconds
+    from {{ ref('int_linked_events') }}
     where not is_ignored
 ),
 
@@ -49,11 +57,15 @@ placed_events as (
         events.*
     from touched
     inner join cameras on touched.place_id = cameras.place_id
-    inner join events
-        on
-            cameras.camera_id = events.camera_id
-            and touched.bucket_start <= events.event_time
-            and touched.bucket_end > events.event_time
+    cross join lateral (
+        select *
+        from events
+        where
+            camera_id = cameras.camera_id
+            and event_time >= touched.bucket_start
+            and event_time < touched.bucket_end
+        offset 0 /* keeps the search by index from becoming a join of everything with everything */
+    ) as events
 ),
 
 /* The parts of sessions that lie in the touched buckets, found class by class of their length. */
@@ -67,13 +79,17 @@ parts as (
     from touched
     inner join cameras on touched.place_id = cameras.place_id
     cross join generate_series(0, {{ longest_length_class() }}) as classes (length_class)
-    inner join sessions
-        on
-            cameras.camera_id = sessions.camera_id
-            and classes.length_class = sessions.length_class
-            and touched.bucket_start - (2 ^ classes.length_class) * interval '1 hour' < sessions.entry_time
-            and touched.bucket_end > sessions.entry_time
-            and touched.bucket_start < sessions.exit_time
+    cross join lateral (
+        select *
+        from sessions
+        where
+            camera_id = cameras.camera_id
+            and length_class = classes.length_class
+            and entry_time > touched.bucket_start - (2 ^ classes.length_class) * interval '1 hour'
+            and entry_time < touched.bucket_end
+            and exit_time > touched.bucket_start
+        offset 0
+    ) as sessions
 ),
 {% else %}
 placed_events as (
@@ -125,14 +141,14 @@ counts as (
         place_id,
         bucket_start,
         count(*) as events,
-        count(*) filter (where event_type = 'entry' and not is_repeat) as entries,
-        count(*) filter (where event_type = 'exit' and not is_repeat) as exits,
+        count(*) filter (where is_entry) as entries,
+        count(*) filter (where is_exit) as exits,
         count(*) filter (where opens_session) as sessions_started,
-        count(dwell_microseconds) filter (where opens_session) as completed_sessions,
-        sum(dwell_microseconds) filter (where opens_session) as dwell_total,
-        percentile_cont(0.5) within group (order by dwell_microseconds) filter (where opens_session) as dwell_median,
-        percentile_cont(0.9) within group (order by dwell_microseconds) filter (where opens_session) as dwell_p90,
-        max(dwell_microseconds) filter (where opens_session) as dwell_max
+        count(dwell_microseconds) as completed_sessions,
+        sum(dwell_microseconds) as dwell_total,
+        percentile_cont(0.5) within group (order by dwell_microseconds) as dwell_median,
+        percentile_cont(0.9) within group (order by dwell_microseconds) as dwell_p90,
+        max(dwell_microseconds) as dwell_max
     from placed_events
     group by place_id, bucket_start
 ),
@@ -146,9 +162,9 @@ visitors as (
         select
             place_id,
             bucket_start,
-            person_id
+            visitor_id
         from placed_events
-        where not is_anonymous
+        where visitor_id is not null
         union
         select
             place_id,

@@ -59,7 +59,7 @@
 {% macro hour_start(instant, zone) -%}
     {% set by_this_offset = "date_trunc('hour', " ~ instant ~ ", " ~ zone ~ ")" -%}
     case
-        when extract(minute from {{ by_this_offset }} at time zone {{ zone }}) = 0 then {{ by_this_offset }}
+        when date_part('minute', {{ by_this_offset }} at time zone {{ zone }}) = 0 then {{ by_this_offset }}
         else date_trunc('hour', {{ by_this_offset }}, {{ zone }})
     end
 {%- endmacro %}

@@ -27,7 +27,12 @@ paired as (
     from sessions
 )
 
-select *
+select
+    signals.entries,
+    paired.sessions,
+    signals.exits,
+    paired.complete_sessions,
+    signals.unmatched_exits
 from signals
 cross join paired
-where entries != sessions or exits != complete_sessions + unmatched_exits
+where signals.entries != paired.sessions or signals.exits != paired.complete_sessions + signals.unmatched_exits

@@ -63,6 +63,9 @@ def at(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+LATER = at("2030-01-01 00:00:00")
+
+
 @dataclass(frozen=True)
 class Signal:
     """One event as a file might tell of it. `number` orders the ids of events that are otherwise alike in time."""
@@ -111,12 +114,13 @@ class Models:
             for camera in cameras:
                 self.owner.execute(
                     sql.SQL("insert into raw.cameras ({}) values ({})").format(
-                        sql.SQL(", ").join(map(sql.Identifier, camera)), sql.SQL(", ").join(sql.Placeholder() * len(camera))
+                        sql.SQL(", ").join(map(sql.Identifier, camera)),
+                        sql.SQL(", ").join(sql.Placeholder() * len(camera)),
                     ),
                     list(camera.values()),
                 )
 
-    def load(self, signals: Iterable[Signal], arrived_at: datetime = at("2030-01-01 00:00:00")) -> int:
+    def load(self, signals: Iterable[Signal], arrived_at: datetime = LATER) -> int:
         """One file's events, committed as one batch; returns the file's id. Events that are there already stay."""
         with self.owner.transaction():
             file_id = self._one(
@@ -268,7 +272,14 @@ def _account(result: dbtRunnerResult) -> str:
 @contextmanager
 def _environment_of(warehouse: Warehouse) -> Iterator[None]:
     parts = warehouse.parameters("transformer")
-    names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname", "SSLMODE": "sslmode"}
+    names = {
+        "HOST": "host",
+        "PORT": "port",
+        "USER": "user",
+        "PASSWORD": "password",
+        "NAME": "dbname",
+        "SSLMODE": "sslmode",
+    }
     before = dict(os.environ)
     os.environ.update({f"FOOTFALL_DB_{name}": parts[key] for name, key in names.items()})
     try:

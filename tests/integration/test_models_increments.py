@@ -236,4 +236,10 @@ def test_tables_are_documented_indexed_and_sorted_alike_on_every_machine(models:
         ).fetchall()
     assert undocumented == []
     assert {collation for _, collation in collations} == {"C"}, collations
-    assert dict(indexes) == {"int_linked_events": 2, "int_sessions": 3, "camera_hourly": 1, "site_daily": 1, "dim_cameras": 1}
+    assert dict(indexes) == {
+        "int_linked_events": 2,
+        "int_sessions": 3,
+        "camera_hourly": 1,
+        "site_daily": 1,
+        "dim_cameras": 1,
+    }

@@ -93,7 +93,12 @@ HISTORIES: dict[str, tuple[str, list[tuple[float, float | None, str]], list[floa
         [],
         [],
     ),
-    "a repeat says who is inside all the same": ("+0 +30 +60 -60", [(0, 60, "complete"), (60, None, "missing_exit")], [], [30]),
+    "a repeat, too, says who is inside": (
+        "+0 +30 +60 -60",
+        [(0, 60, "complete"), (60, None, "missing_exit")],
+        [],
+        [30],
+    ),
     "several of one type at a mixed instant": (
         "+0 +600#1 +600#2 -600#3 -600#4 -900",
         [(0, 600, "complete"), (600, 900, "complete")],
@@ -123,7 +128,9 @@ def test_rules_of_order_repeats_and_pairing(models: Models) -> None:
         )
         for person in HISTORIES
     }
-    assert found == {person: expected for person, (_, *expected_) in HISTORIES.items() for expected in [tuple(expected_)]}
+    assert found == {
+        person: expected for person, (_, *expected_) in HISTORIES.items() for expected in [tuple(expected_)]
+    }
 
 
 def test_of_one_type_at_one_instant_the_smallest_event_id_comes_first(models: Models) -> None:

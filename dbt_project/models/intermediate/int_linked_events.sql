@@ -3,7 +3,12 @@ with
 events as (
     select * from {{ ref('stg_events') }}
     {% if is_incremental() %}
-    where (person_id, camera_id) in (select person_id, camera_id from {{ touched() }})
+    where (person_id, camera_id) in (
+        select
+            touched.person_id,
+            touched.camera_id
+        from {{ touched() }} as touched
+    )
     {% endif %}
 ),
 

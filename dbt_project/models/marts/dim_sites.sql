@@ -11,8 +11,8 @@ parameters as (
 sites as (
     select
         site_id,
-        max(timezone) filter (where is_listed) as listed_timezone,
-        count(*) as camera_count
+        count(*) as camera_count,
+        max(timezone) filter (where is_listed) as listed_timezone
     from cameras
     group by site_id
 ),
@@ -20,8 +20,8 @@ sites as (
 final as (
     select
         sites.site_id,
-        coalesce(sites.listed_timezone, parameters.default_timezone) as timezone,
-        sites.camera_count
+        sites.camera_count,
+        coalesce(sites.listed_timezone, parameters.default_timezone) as timezone
     from sites
     cross join parameters
 )

@@ -26,7 +26,10 @@ final as (
         sessions.exit_time,
         case
             when sessions.exit_time is not null then 'complete'
-            when sessions.is_last_signal and newest.event_time - sessions.entry_time <= parameters.max_session then 'open'
+            when
+                sessions.is_last_signal
+                and newest.event_time - sessions.entry_time <= parameters.max_session
+                then 'open'
             else 'missing_exit'
         end as status,
         {{ seconds('sessions.dwell_microseconds') }} as dwell_seconds,

@@ -25,8 +25,8 @@ final as (
         bounce_seconds * interval '1 second' as bounce,
         default_timezone,
         min_confidence,
-        array(select {{ folded_id('listed.person_id') }} from jsonb_array_elements_text(excluded_ids::jsonb) as listed (person_id)) as excluded_ids,
-        array(select {{ folded_id('listed.person_id') }} from jsonb_array_elements_text(anonymous_ids::jsonb) as listed (person_id)) as anonymous_ids
+        {{ folded_ids('excluded_ids') }} as excluded_ids,
+        {{ folded_ids('anonymous_ids') }} as anonymous_ids
     from pivoted
 )
 
