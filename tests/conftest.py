@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -18,3 +19,20 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("FOOTFALL_", "PG")) and not name.startswith("FOOTFALL_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def public_data() -> Path:
+    """Public data sets with known answers, which lie beside the project; where they do not, their tests are skipped."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the public data sets are not in {folder}")
+    return folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where all that tests need is installed (CI is set), one that was skipped has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("A test was skipped, which continuous integration does not allow.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -12,8 +12,6 @@ from tests.integration.dropping import Dropping
 from validation.profiles import load_profiles
 from warehouse.connections import Warehouse
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
 # As a user would write them.
 STAFF = """
 name: prox_cards
@@ -48,8 +46,8 @@ def house(warehouse: Warehouse, tmp_path: Path) -> Dropping:
     return house
 
 
-def test_bike_trips(house: Dropping) -> None:
-    path = DATA / "JC-201611-citibike-tripdata.csv"
+def test_bike_trips(house: Dropping, public_data: Path) -> None:
+    path = public_data / "JC-201611-citibike-tripdata.csv"
     outcome = house.load(path.read_bytes(), path.name)
 
     assert outcome.account is not None
@@ -85,8 +83,10 @@ def test_bike_trips(house: Dropping) -> None:
         ("vast2016-proxMobileOut-MC2.csv", "prox_robot", 11_592, 9_042, 24),
     ],
 )
-def test_card_readings(house: Dropping, name: str, profile: str, rows: int, copies: int, restated: int) -> None:
-    content = (DATA / name).read_bytes()
+def test_card_readings(
+    house: Dropping, public_data: Path, name: str, profile: str, rows: int, copies: int, restated: int
+) -> None:
+    content = (public_data / name).read_bytes()
     lines = content.splitlines()[1:]
     assert (len(lines), len(lines) - len(set(lines))) == (rows, copies)
 

@@ -26,7 +26,6 @@ from validation.schemas import EVENT_SCHEMA
 from validation.timestamps import DateOrder
 
 ARRIVED = datetime(2025, 6, 1, 12, tzinfo=UTC)
-DATA = Path(__file__).parents[3] / "shared" / "data"
 HEADER = ("timestamp", "person_id", "camera_id", "event_type")
 GOOD = ("2025-05-01T10:00:00Z", "P1", "C1", "entry")
 
@@ -726,8 +725,8 @@ def test_a_chunk_of_bad_rows_only(tmp_path: Path) -> None:
 # --- real files ----------------------------------------------------------------------------------------------------
 
 
-def test_citibike_trips_agree_with_the_durations_that_the_provider_published() -> None:
-    cleaned = clean_file(DATA / "JC-201611-citibike-tripdata.csv")
+def test_citibike_trips_agree_with_the_durations_that_the_provider_published(public_data: Path) -> None:
+    cleaned = clean_file(public_data / "JC-201611-citibike-tripdata.csv")
     assert cleaned.rejects == []
     assert len(cleaned.events) == 21_832
     assert len({event["event_id"] for event in cleaned.events}) == 21_832
@@ -758,9 +757,17 @@ VAST = """
     ],
 )
 def test_a_users_profile_reads_a_buildings_proximity_cards(
-    tmp_path: Path, name: str, other: str, template: str, rows: int, distinct: int, persons: int, cameras: int
+    tmp_path: Path,
+    public_data: Path,
+    name: str,
+    other: str,
+    template: str,
+    rows: int,
+    distinct: int,
+    persons: int,
+    cameras: int,
 ) -> None:
-    (tmp_path / name).symlink_to(DATA / name)
+    (tmp_path / name).symlink_to(public_data / name)
     profile = VAST.format(other=other, template=template)
     cleaned = clean_file(tmp_path / name, profile=profile)
     assert cleaned.rejects == []

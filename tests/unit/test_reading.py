@@ -416,8 +416,8 @@ def test_chunks_are_of_the_size_asked_for_and_can_be_read_again(written) -> None
         ("vast2016-proxMobileOut-MC2.csv", 11_592),
     ],
 )
-def test_public_files(name: str, count: int) -> None:
-    path = Path(__file__).parents[2].parent / "shared" / "data" / name
+def test_public_files(public_data: Path, name: str, count: int) -> None:
+    path = public_data / name
     with path.open(newline="") as file:
         header, *records = csv.reader(file)
 

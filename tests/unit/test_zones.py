@@ -20,7 +20,6 @@ from validation.zones import LATEST, instants, is_zone, zone
 
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
-CITI_BIKE = Path(__file__).parents[3] / "shared" / "data" / "JC-201611-citibike-tripdata.csv"
 NEW_YORK = "America/New_York"
 
 
@@ -227,8 +226,8 @@ def test_the_rule_for_intervals_against_the_rule_in_words(pairs: list[tuple[date
         assert times.skipped[row] == (starts_at[0] > starts_at[1] or first > second)
 
 
-def test_the_rides_of_a_real_november_last_as_long_as_their_operator_says() -> None:
-    with CITI_BIKE.open(encoding="utf-8") as file:
+def test_the_rides_of_a_real_november_last_as_long_as_their_operator_says(public_data: Path) -> None:
+    with (public_data / "JC-201611-citibike-tripdata.csv").open(encoding="utf-8") as file:
         rides = list(csv.DictReader(file))
     times = local([ride["Start Time"] for ride in rides], [ride["Stop Time"] for ride in rides])
     assert times.end is not None
