@@ -1,0 +1,66 @@
+"""The commands on an installation where nothing runs: each starts what it needs and leaves nothing running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Installation
+from validation.sample import write_sample
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+
+
+def test_ingest_says_what_became_of_a_file_by_its_exit_code(installation: Installation, tmp_path: Path) -> None:
+    good, bad = tmp_path / "-good day.csv", tmp_path / "bad.csv"
+    truth = write_sample(good, 500, 1, 21)
+    bad.write_text("a,b\n1,2\n")
+
+    loaded = installation.run("ingest", "--", str(good))
+    assert loaded.returncode == 0, loaded
+    assert "-good day.csv" in loaded.stdout
+    assert f"{truth.rejected} rejected" in loaded.stdout
+    assert installation.processes() == []
+
+    again = installation.run("ingest", "--", str(good))
+    assert again.returncode == 3, again
+    assert "nothing was loaded twice" in again.stdout
+
+    quarantined = installation.run("ingest", str(bad))
+    assert quarantined.returncode == 4, quarantined
+    assert "Not usable: bad.csv" in quarantined.stdout
+    assert (installation.landing / "rejected" / "bad.csv.report.md").exists()
+
+    nothing = installation.run("ingest")
+    assert nothing.returncode == 3, nothing
+
+    absent = installation.run("ingest", str(tmp_path / "absent.csv"))
+    assert absent.returncode == 1
+    assert absent.stderr.strip() == f"{tmp_path / 'absent.csv'} is not a file: there is nothing of that name."
+
+    installation.home.joinpath("cameras.csv").write_text("camera_id,timezone\nA,Nowhere/Land\n")
+    refused = installation.run("ingest", str(bad))
+    assert refused.returncode == 1, refused
+    assert "Nowhere/Land" in refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert installation.processes() == []
+
+
+def test_psql_starts_the_server_for_itself(installation: Installation) -> None:
+    answer = installation.run("psql", "--as", "loader", "-Atc", "select 1 + 1, current_user")
+    assert (answer.returncode, answer.stdout.strip()) == (0, "2|footfall_loader")
+    assert installation.processes() == []
+
+
+def test_the_demo_shows_figures_and_loads_nothing_twice(installation: Installation) -> None:
+    installation.home.joinpath("cameras.csv").unlink(missing_ok=True)
+    first = installation.run("demo", "--stop")
+    assert first.returncode == 0, first
+    assert "rows loaded" in first.stdout
+    assert "unique visitors" in first.stdout
+    assert installation.url in first.stdout
+    second = installation.run("demo", "--stop")
+    assert second.returncode == 0, second
+    assert "nothing was loaded twice" in second.stdout
+    assert installation.processes() == []

@@ -1,0 +1,149 @@
+"""The stack as a user has it: a dropped file becomes marts, fallen parts come back, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.end_to_end.conftest import Installation, until
+from validation.sample import SampleTruth, write_sample
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
+
+PARTS = ["code server", "daemon", "web server"]
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SampleTruth]:
+    path = tmp_path_factory.mktemp("samples") / "first day.csv"
+    return path, write_sample(path, 1500, 1, 11)
+
+
+@pytest.fixture(scope="module")
+def stack(installation: Installation) -> Installation:
+    """A stack that runs."""
+    installation.start()
+    return installation
+
+
+def finished(stack: Installation) -> None:
+    """Wait until the last run has succeeded: in the middle of one, models are of different ages."""
+    until(lambda: stack.last_run() == "SUCCESS", "the last run to succeed")
+
+
+def everything(stack: Installation) -> Any:
+    """A print of what the marts hold."""
+    return stack.value(
+        "select md5(string_agg(s::text, '|' order by session_id))"
+        " || (select md5(string_agg(e::text, '|' order by event_id)) from marts.camera_events as e)"
+        " || (select k::text from marts.kpis as k) from marts.person_sessions as s"
+    )
+
+
+def events(stack: Installation) -> Any:
+    return stack.value("select events from marts.kpis")
+
+
+def test_a_dropped_file_reaches_the_marts(stack: Installation, first_day: tuple[Path, SampleTruth]) -> None:
+    path, truth = first_day
+    stack.drop(path, 'día 1, it\'s "quoted".csv')
+    until(lambda: events(stack) == truth.events, "the events to be in the marts")
+    finished(stack)
+    assert (
+        stack.value("select count(*) from marts.person_sessions where status = 'complete'") == truth.complete_sessions
+    )
+    assert not list(stack.landing.glob("*.csv"))
+
+
+def test_the_same_content_under_another_name_loads_nothing(
+    stack: Installation, first_day: tuple[Path, SampleTruth]
+) -> None:
+    path, truth = first_day
+    before = everything(stack)
+    stack.drop(path, "again.csv")
+    until(lambda: not (stack.landing / "again.csv").exists(), "the file to be taken")
+    finished(stack)
+    assert events(stack) == truth.events
+    assert everything(stack) == before
+
+
+def test_what_the_commands_say_of_a_running_stack(stack: Installation) -> None:
+    second = stack.run("up")
+    assert second.returncode == 1
+    assert f"Footfall is running already (process {stack.record()['keeper']['pid']}): {stack.url}" in second.stderr
+    status = stack.run("status")
+    assert status.returncode == 0, status
+    assert stack.url in status.stdout
+    assert "again.csv" in status.stdout or "loaded" in status.stdout
+    doctor = stack.run("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    assert "all of Dagster's daemons live" in doctor.stdout
+    count = stack.run("psql", "-Atc", "select events from kpis")
+    assert (count.returncode, count.stdout.strip()) == (0, str(events(stack)))
+
+
+def test_a_file_ingested_beside_the_running_stack_is_loaded_once(stack: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "beside.csv"
+    before = events(stack)
+    truth = write_sample(path, 400, 1, 12, flaws=False)
+    done = stack.run("ingest", str(path))
+    assert done.returncode == 0, done
+    assert f"{truth.rows:,} of {truth.rows:,} rows loaded" in done.stdout
+    assert path.exists(), "a file from elsewhere is copied, not moved"
+    assert events(stack) == before + truth.events
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_killed_comes_back(stack: Installation, part: str) -> None:
+    before = everything(stack)
+    killed = stack.record()["children"][part]["pid"]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: stack.record()["children"].get(part, {}).get("pid") not in {None, killed}, f"the {part} to be back")
+    assert f"The {part} was ended by SIGKILL" in stack.said()
+    until(stack.is_ready, "the stack to be ready again")
+    assert everything(stack) == before
+
+
+def test_postgres_that_is_killed_comes_back_with_the_same_data(stack: Installation) -> None:
+    before = everything(stack)
+    killed = stack.postmaster()
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: everything(stack) is not None and stack.postmaster() != killed, "PostgreSQL to be back")
+    assert "PostgreSQL is gone" in stack.said()
+    assert everything(stack) == before
+
+
+def test_after_all_that_a_dropped_file_still_reaches_the_marts(stack: Installation, tmp_path: Path) -> None:
+    before = events(stack)
+    truth = write_sample(tmp_path / "later.csv", 300, 1, 13, flaws=False)
+    stack.drop(tmp_path / "later.csv", "later.csv")
+    until(lambda: events(stack) == before + truth.events, "the events to be in the marts")
+    finished(stack)
+
+
+def test_a_killed_keeper_leaves_nothing_and_the_next_start_works(stack: Installation) -> None:
+    before = everything(stack)
+    assert stack.up is not None
+    stack.up.kill()
+    stack.up.wait()
+    until(lambda: not stack.processes(), "everything to be cleared away", 60)
+    stack.start()
+    assert everything(stack) == before
+
+
+def test_down_stops_everything(stack: Installation) -> None:
+    keeper = psutil.Process(stack.record()["keeper"]["pid"])
+    assert stack.up is not None
+    assert stack.up.pid == keeper.pid
+    down = stack.run("down")
+    assert (down.returncode, down.stdout.strip()) == (0, "Stopped.")
+    assert stack.up.wait(10) == 0
+    assert stack.processes() == []
+    assert stack.record() == {}
+    assert stack.run("down").stdout.strip() == "Footfall is not running."
+    assert stack.run("status").returncode == 3
