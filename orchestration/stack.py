@@ -75,21 +75,28 @@ def stop_running(settings: Settings, patience: float = 90.0) -> bool:
     """Stop a stack that another process keeps; False if none runs. Raises `StackProblem` if it does not stop."""
     record = running_stack(settings)
     process = record.keeper.process() if record is not None else None
-    if process is None:
+    if record is None or process is None:
         return False
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-        try:
-            process.wait(patience)
-        except psutil.TimeoutExpired:
+        if not _ends(record.keeper, patience):
             process.kill()  # Its guardian clears away what it leaves.
-            process.wait()
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with contextlib.suppress(StackProblem), only_one(settings):
             return True
         time.sleep(0.1)
     raise StackProblem(f"The stack (process {process.pid}) does not stop; its logs are in {settings.logs}.")
+
+
+def _ends(identity: Identity, patience: float) -> bool:
+    """Wait for a process that need not be our child: one whose parent has not taken note yet has ended all the same."""
+    deadline = time.monotonic() + patience
+    while identity.process() is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @contextlib.contextmanager
