@@ -6,6 +6,8 @@ is `validation.sample`'s.
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -141,8 +143,9 @@ def _outcome(connection: psycopg.Connection, name: str, arrival: dict[str, Any])
 def _show_outcome(outcome: Outcome, seconds: float, out: Console) -> None:
     out.print()
     out.print(outcome.sentence, markup=False)
-    for code, rows in sorted(outcome.reject_counts.items(), key=lambda item: -item[1]):
-        out.print(f"  {code}: {rows:,}", markup=False)
+    if outcome.state == "loaded":
+        for code, rows in sorted(outcome.reject_counts.items(), key=lambda item: -item[1]):
+            out.print(f"  {code.replace('_', ' ')}: {rows:,}", markup=False)
     out.print(f"From drop to fresh marts: {seconds:.1f} s.", markup=False)
 
 
@@ -158,11 +161,13 @@ def _show_kpis(warehouse: Warehouse, out: Console) -> None:
 
 
 def _show_where(stack: Stack, out: Console) -> None:
+    command = Path(sys.executable).with_name("footfall")
+    shown = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command
     lines = [
-        f"{stack.url}/runs            the run that just happened",
+        f"{stack.url}/runs               the run that just happened",
         f"{stack.url}/assets/raw/events  the account of the file, its rejected rows",
-        f"{stack.url}/asset-groups    from the landing folder to the marts",
-        "footfall psql -c 'select * from marts.person_sessions limit 10'",
+        f"{stack.url}/asset-groups       from the landing folder to the marts",
+        f"{shlex.quote(str(shown))} psql -c 'select * from person_sessions limit 10'",
         f"Drop a CSV of your own into {stack.settings.landing}",
     ]
     out.print("\nWhere to look:", markup=False)
@@ -176,7 +181,7 @@ def _figure(name: str, value: object) -> str:
     if name.startswith(_DURATIONS) and isinstance(value, float):
         minutes, seconds = divmod(round(value), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    if name.endswith("_share") and isinstance(value, float):
+    if "share" in name.split("_") and isinstance(value, float):
         return f"{value:.1%}"
     return _plain(value)
 

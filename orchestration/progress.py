@@ -37,7 +37,7 @@ class ProgressBar:
             disable=not self._out.is_terminal,
         )
         self._task: TaskID | None = None
-        self._last = time.monotonic()
+        self._next: float | None = None
 
     def __enter__(self) -> ProgressBar:
         self._bar.start()
@@ -59,8 +59,11 @@ class ProgressBar:
                 completed=progress.share,
                 rows=f"{progress.rows:,} rows, {progress.rows_per_second:,.0f} rows/s" if progress.rows else "",
             )
-        elif time.monotonic() - self._last >= EVERY_SECONDS:
-            self._last = time.monotonic()
+            return
+        now = time.monotonic()
+        self._next = self._next or now + EVERY_SECONDS
+        if now >= self._next:
+            self._next = now + EVERY_SECONDS
             self._out.print(progress_line(progress), markup=False)
 
     def on_outcome(self, outcome: Outcome) -> None:

@@ -34,13 +34,15 @@ def run_psql(settings: Settings, arguments: Sequence[str]) -> int:
     role, arguments = _role(list(arguments))
     make_places(settings)
     with Server(settings).in_use(prepare_anyway=False) as warehouse:
-        parameters = warehouse.parameters(role)
+        parameters = warehouse.parameters(role, "dagster" if role == "dagster" else "warehouse")
         variables = {variable: parameters[name] for name, variable in _VARIABLES.items() if name in parameters}
         psql = EmbeddedPostgres(settings.home).binary("psql")
         # Ctrl-C is psql's: it cancels a query there.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            environment = machine_environment() | variables | {"PGOPTIONS": "-csearch_path=marts,raw"}
+            environment = (
+                machine_environment() | variables | {"PGOPTIONS": parameters.get("options", "-csearch_path=marts,raw")}
+            )
             return subprocess.run([str(psql), *arguments], env=environment, check=False, preexec_fn=_listen).returncode
         finally:
             signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from typing import Final
 
 import psycopg
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from orchestration.probes import ask
 from orchestration.server import Server
@@ -80,7 +80,16 @@ def _show_ledger(warehouse: Warehouse, out: Console) -> None:
     if not files:
         out.print("No file was loaded yet.", markup=False)
         return
-    table = Table("file", "state", "when", "rows", "loaded", "rejected", "duplicate", title="Last files")
+    table = Table(
+        Column("file", overflow="fold"),
+        Column("state", no_wrap=True),
+        "when",
+        "rows",
+        "loaded",
+        "rejected",
+        "duplicate",
+        title="Last files",
+    )
     for name, state, at, *counts in files:
         figures = ["" if count is None else f"{count:,}" for count in counts]
         table.add_row(repr(name)[1:-1], state, f"{at:%Y-%m-%d %H:%M:%S}" if at else "", *figures)

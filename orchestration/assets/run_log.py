@@ -18,18 +18,18 @@ class RunLog:
 
     def __init__(self, log: DagsterLogManager) -> None:
         self._log = log
-        self._last = time.monotonic()
+        self._next: float | None = None
 
     def on_progress(self, progress: Progress) -> None:
-        """Write a line if the last one is some seconds old."""
+        """Write a line every few seconds; a load that is done by then needs none."""
         now = time.monotonic()
-        if now - self._last >= EVERY_SECONDS:
-            self._last = now
+        self._next = self._next or now + EVERY_SECONDS
+        if now >= self._next:
+            self._next = now + EVERY_SECONDS
             self._log.info(progress_line(progress))
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Write what became of a file."""
-        self._last = time.monotonic()
         self._log.info(outcome.sentence)
 
     def on_model(self, name: str) -> None:
