@@ -167,7 +167,7 @@ def _show_where(stack: Stack, out: Console) -> None:
         f"{stack.url}/runs               the run that just happened",
         f"{stack.url}/assets/raw/events  the account of the file, its rejected rows",
         f"{stack.url}/asset-groups       from the landing folder to the marts",
-        f"{shlex.quote(str(shown))} psql -c 'select * from person_sessions limit 10'",
+        f"{shlex.quote(str(shown))} psql -c 'table kpis'",
         f"Drop a CSV of your own into {stack.settings.landing}",
     ]
     out.print("\nWhere to look:", markup=False)

@@ -46,6 +46,7 @@ FIELDS: tuple[FieldName, ...] = get_args(FieldName)
 REQUIRED: tuple[FieldName, ...] = ("timestamp", "person_id", "camera_id", "event_type")
 SHIPPED = Path(__file__).parent / "profiles"
 _SHOWN_COLUMNS = 40
+_SHOWN_ALIASES = 3
 
 
 class ProfileProblem(Exception):
@@ -356,7 +357,8 @@ def _resolve(source: Columns | Template | Constant, field: FieldName, header: _H
         return Source((column,), ("", ""))
     first = field if not source.in_order else source.names[0]
     others = [name for name in source.names if name != first]
-    return [f"{first} (or {', '.join(others)})" if others else first]
+    told = ", ".join(others[:_SHOWN_ALIASES]) + (", …" if len(others) > _SHOWN_ALIASES else "")
+    return [f"{first} (or {told})" if others else first]
 
 
 @dataclass
@@ -420,7 +422,7 @@ def match(header: Sequence[str], profiles: Iterable[Profile]) -> Match:
 def _no_fit(header: _Header, trials: Sequence[_Trial]) -> FileProblem:
     sentence = f"No source profile fits this file. Its columns are {_quoted(header.names)}."
     if trials:
-        nearest = min(trials, key=lambda trial: (len(trial.missing) / trial.needed, trial.needed, trial.profile.name))
+        nearest = min(trials, key=lambda trial: (len(trial.missing), -trial.needed, trial.profile.name))
         sentence += (
             f" The nearest profile is '{nearest.profile.name}', for which is missing: {'; '.join(nearest.missing)}."
         )

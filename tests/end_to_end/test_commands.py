@@ -47,6 +47,11 @@ def test_ingest_says_what_became_of_a_file_by_its_exit_code(installation: Instal
     assert installation.processes() == []
 
 
+def test_psql_as_dagster_sees_its_storage(installation: Installation) -> None:
+    answer = installation.run("psql", "--as", "dagster", "-Atc", "select current_user, current_database()")
+    assert answer.stdout.strip() == "footfall_dagster|dagster"
+
+
 def test_psql_starts_the_server_for_itself(installation: Installation) -> None:
     answer = installation.run("psql", "--as", "loader", "-Atc", "select 1 + 1, current_user")
     assert (answer.returncode, answer.stdout.strip()) == (0, "2|footfall_loader")

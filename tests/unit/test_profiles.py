@@ -161,6 +161,13 @@ def test_the_nearest_profile_is_the_one_that_lacks_least() -> None:
     assert caught.value.sentence.endswith("End Station ID.")
 
 
+def test_to_a_header_with_nothing_known_the_nearest_profile_is_the_one_that_asks_for_least() -> None:
+    with pytest.raises(FileProblem) as caught:
+        match(["a", "b"], load_profiles(None))
+    assert "'generic'" in caught.value.sentence
+    assert "timestamp (or time, datetime, date_time, …)" in caught.value.sentence
+
+
 def test_a_very_wide_header_makes_no_endless_sentence() -> None:
     with pytest.raises(FileProblem, match="and 960 more"):
         match([f"column {number}" for number in range(1000)], load_profiles(None))
