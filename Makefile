@@ -72,11 +72,11 @@ clean: ## remove the virtual environment and caches; data stays
 
 .venv/.runtime: .venv/.created requirements.lock pyproject.toml
 	@echo "Installing Footfall's locked dependencies (a minute or two, once) …"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
 	@echo "Installing the locked tools that tests and checks need …"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.lock
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.lock
 	@touch $@

@@ -106,7 +106,6 @@ TABLES = (
     """,
     "create index events_batch on raw.events using brin (batch_id)",
     "comment on table raw.events is 'Every event once, from the best of the rows that state it.'",
-    "comment on column raw.events.batch_id is 'The last batch that touched this event.'",
     """
     create table raw.duplicates (
         event_id uuid not null,
@@ -175,8 +174,85 @@ TABLES = (
     "comment on table raw.parameters is 'The parameters that act on the models.'",
 )
 
+EVENT_COMMENTS = {
+    "event_id": "Hash of person, camera, event word, event time and end time.",
+    "person_id": "Who, as the file says; trimmed, case kept.",
+    "camera_id": "Which camera, as the file says; SITE/ before it where the file lay in a subfolder.",
+    "event_type": "entry, exit, appearance or other.",
+    "event_word": "The event as the file says, in lower case.",
+    "event_time": "When it happened, or an interval row began.",
+    "end_time": "When an interval row ended.",
+    "zone": "Zone as the file says.",
+    "confidence": "How sure the source was.",
+    "age": "Age in years.",
+    "age_group": "Age group as the file says.",
+    "gender": "Gender as the file says.",
+    "attributes": "Every other column of the file, verbatim.",
+    "file_id": "The file whose row this is.",
+    "row_number": "That row, as a spreadsheet counts (the header is row 1).",
+    "batch_id": "The last batch that touched this row.",
+}
+COLUMN_COMMENTS = {
+    "events": EVENT_COMMENTS,
+    "duplicates": EVENT_COMMENTS,
+    "files": {
+        "file_id": "A short number for the content.",
+        "sha256": "The content's hash, which is its identity.",
+        "file_name": "The name under which it was last judged, relative to the landing folder.",
+        "site": "The subfolder it was dropped in.",
+        "size_bytes": "Its size.",
+        "state": "loading, loaded, quarantined, failed or retracted.",
+        "attempts": "How often loading it was begun.",
+        "arrived_at": "When it was first seen; the present time for the rules that judge its rows.",
+        "finished_at": "When its state was decided.",
+        "run_id": "The run that decided it.",
+        "batch_id": "The batch that brought its events.",
+        "profile": "The source profile that fitted.",
+        "encoding": "The text encoding that was detected.",
+        "compression": "gzip, or nothing.",
+        "delimiter": "What stands between cells.",
+        "line_ending": "LF, CRLF, CR or mixed.",
+        "date_order": "Whether numeric dates put the day or the month first.",
+        "header": "The column names as written.",
+        "time_formats": "How many times were written in which format.",
+        "rows_read": "Records in the file, the header not counted.",
+        "rows_loaded": "Rows that are events now.",
+        "rows_rejected": "Rows that were set aside.",
+        "rows_duplicate": "Good rows that restate an event.",
+        "rows_held": "Good rows of a file that was quarantined whole.",
+        "reject_counts": "Rejected rows by code.",
+        "notices": "What is worth knowing besides.",
+        "rules": "The settings that this load used.",
+        "seconds": "How long it took.",
+        "error_code": "Why the file as a whole was refused, in a word.",
+        "error": "The same as a sentence.",
+    },
+    "rejects": {
+        "file_id": "The file.",
+        "row_number": "The row, as a spreadsheet counts (the header is row 1).",
+        "reason": "1 for the row's first reason, 2 for its second …",
+        "column_name": "The column at fault, as the header has it; none where the whole row is.",
+        "code": "The reason in a word.",
+        "sentence": "The reason in a sentence.",
+        "raw_text": "The row as it stands in the file.",
+    },
+    "cameras": {
+        "camera_id": "The camera, with its site's subfolder if it has one.",
+        "camera_name": "What people call it.",
+        "zone": "The part of the site that it watches.",
+        "site_id": "Where it stands.",
+        "timezone": "Its zone of time; none means the default.",
+        "capacity": "How many persons the place holds.",
+    },
+    "parameters": {"name": "The parameter.", "value": "Its value, as JSON."},
+}
+
 
 def upgrade() -> None:
     """Make the tables."""
     for statement in TABLES:
         op.execute(statement)
+    for table, comments in COLUMN_COMMENTS.items():
+        for column, comment in comments.items():
+            quoted = comment.replace("'", "''")
+            op.execute(f"comment on column raw.{table}.{column} is '{quoted}'")
