@@ -38,7 +38,10 @@
 {% endmacro %}
 
 
-{# The settings that act on this model (meta.settings in its YAML) and its parents' last full refreshes, as one text. #}
+{#
+  As one text: the settings that act on this model (meta.settings in its YAML), its parents' last full refreshes, and,
+  of the table that places the cameras (meta.places_cameras), what would move events that its children have placed.
+#}
 {% macro fingerprint() %}
     {% set settings = config.get('meta', {}).get('settings', []) %}
     md5(concat_ws(
@@ -48,11 +51,8 @@
             from {{ source('raw', 'parameters') }}
             where name = any(array[{{ quoted_list(settings) }}]::text[])
         ),
-        {% if config.get('meta', {}).get('reads_camera_list') %}
-        (
-            select string_agg(concat_ws('=', camera_id, site_id, timezone), '|' order by camera_id)
-            from {{ source('raw', 'cameras') }}
-        ),
+        {% if config.get('meta', {}).get('places_cameras') %}
+        ({{ places_beyond_ids(this) }}),
         {% endif %}
         (
             select string_agg(model || '=' || refresh_id, '|' order by model)

@@ -1,7 +1,12 @@
-{# The site of a camera that the list does not name: the subfolder its files were dropped in, which begins its id. #}
-{% macro site_of_unlisted(camera_id) -%}
-    case when position('/' in {{ camera_id }}) > 0 then split_part({{ camera_id }}, '/', 1) else 'default' end
-{%- endmacro %}
+{#
+  Where the cameras stand, as far as their ids do not tell: those on the list, and those in site default for all that
+  their ids begin like a subfolder. Any other camera keeps its site as long as this text stays.
+#}
+{% macro places_beyond_ids(relation) %}
+    select string_agg((camera_id, site_id, timezone)::text, '|' order by camera_id)
+    from {{ relation }}
+    where is_listed or (site_id = 'default' and position('/' in camera_id) > 0)
+{% endmacro %}
 
 
 {#

@@ -53,11 +53,16 @@
         where batch_id = any({{ claimed_batches() }}) and exit_time is not null
     ),
 
-    /* A camera that has lost its last event is gone from dim_cameras, but was not on the list: its place is known. */
+    /* A camera that has lost its last event is gone from dim_cameras. It stood where its id tells: a camera that does
+       not cannot go without a full refresh. */
     camera_sites as (
         select
             changed.camera_id,
-            coalesce(cameras.site_id, {{ site_of_unlisted('changed.camera_id') }}) as site_id
+            case
+                when cameras.camera_id is not null then cameras.site_id
+                when position('/' in changed.camera_id) > 0 then split_part(changed.camera_id, '/', 1)
+                else 'default'
+            end as site_id
         from (select distinct camera_id from changed_spans) as changed
         left join {{ ref('dim_cameras') }} as cameras on changed.camera_id = cameras.camera_id
     ),

@@ -120,13 +120,19 @@ class Models:
                     list(camera.values()),
                 )
 
-    def load(self, signals: Iterable[Signal], arrived_at: datetime = LATER) -> int:
-        """One file's events, committed as one batch; returns the file's id. Events that are there already stay."""
+    def load(self, signals: Iterable[Signal], arrived_at: datetime = LATER, site: str | None = None) -> int:
+        """One file's events, committed as one batch; returns the file's id. Events that are there already stay.
+
+        `site` is the subfolder that the file was dropped in, which then begins the name of each of its cameras.
+        """
+        signals = list(signals)
+        assert site is None or all(signal.camera_id.startswith(f"{site}/") for signal in signals)
         with self.owner.transaction():
             file_id = self._one(
-                "insert into raw.files (sha256, file_name, size_bytes, state, arrived_at, rows_read, rows_loaded,"
-                " rows_rejected, rows_duplicate) values (gen_random_uuid()::text, 'x.csv', 1, 'loaded', %s, 1, 1, 0, 0)"
-                " returning file_id",
+                "insert into raw.files (sha256, file_name, site, size_bytes, state, arrived_at, rows_read, rows_loaded,"
+                " rows_rejected, rows_duplicate)"
+                " values (gen_random_uuid()::text, 'x.csv', %s, 1, 'loaded', %s, 1, 1, 0, 0) returning file_id",
+                site,
                 arrived_at,
             )
             batch_id = self._batch("load", file_id)
@@ -162,6 +168,11 @@ class Models:
                 " select %s, event_id, person_id, camera_id, event_time, end_time from gone",
                 [file_id, batch_id],
             )
+
+    def retract_and_drop_elsewhere(self, file_id: int, site: str | None) -> None:
+        """Take a file back and find the same content in another folder, where no row of it is good."""
+        self.retract(file_id)
+        self.owner.execute("update raw.files set site = %s, state = 'quarantined' where file_id = %s", [site, file_id])
 
     def restate(self, signal: Signal, confidence: float) -> None:
         """A later file's better row of an event that is there: it gives the event its columns."""

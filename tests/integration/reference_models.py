@@ -90,6 +90,12 @@ def put(connection: psycopg.Connection, store: Store) -> None:
         ((camera.camera_id, camera.site_id, camera.timezone) for camera in store.cameras.values()),
     )
     _copy(connection, "raw.parameters", ("name", "value"), model_parameters(store.parameters).items())
+    for site in store.barren_subfolders:
+        connection.execute(
+            "insert into raw.files (sha256, file_name, site, size_bytes, state, arrived_at)"
+            " values (gen_random_uuid()::text, 'events.csv', %s, 0, 'failed', now())",
+            [site],
+        )
     add(connection, store.events)
 
 

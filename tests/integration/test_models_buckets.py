@@ -198,23 +198,26 @@ def test_cameras_and_sites(models: Models) -> None:
         camera("quiet", "mall", "Asia/Tokyo"),
         camera("annex/listed", "mall", "Asia/Tokyo"),
     )
-    for name in ("A", "B", "annex/B", "annex/listed"):
-        models.load([Signal("p", name, "other", at("2024-05-01 12:00:00"))])
+    for name, site in (("A", None), ("B", None), ("hall/B", None), ("annex", None), ("annex/B", "annex")):
+        models.load([Signal("p", name, "other", at("2024-05-01 12:00:00"))], site=site)
+    models.load([Signal("p", "annex/listed", "other", at("2024-05-01 12:00:00"))], site="annex")
     models.load([Signal("p", "B", "other", at("2024-05-03 12:00:00"))], arrived_at=at("2024-05-02 12:00:00"))
     models.build()
     cameras = models.rows("dim_cameras", "camera_id, camera_name, zone, site_id, timezone, capacity, is_listed")
     assert cameras == [
         ("A", "Door", "North", "mall", "Asia/Tokyo", 40, True),
         ("B", "B", None, "default", "Europe/Berlin", None, False),
+        ("annex", "annex", None, "default", "Europe/Berlin", None, False),
         ("annex/B", "annex/B", None, "annex", "Europe/Berlin", None, False),
         ("annex/listed", "annex/listed", None, "mall", "Asia/Tokyo", None, True),
+        ("hall/B", "hall/B", None, "default", "Europe/Berlin", None, False),
         ("quiet", "quiet", None, "mall", "Asia/Tokyo", None, True),
     ]
     last = dict(models.rows("dim_cameras", "camera_id, last_event_time"))
     assert last["quiet"] is None
     assert last["B"] == at("2024-05-01 12:00:00")
     sites = models.rows("dim_sites", "site_id, timezone, camera_count")
-    assert sites == [("annex", "Europe/Berlin", 1), ("default", "Europe/Berlin", 1), ("mall", "Asia/Tokyo", 3)]
+    assert sites == [("annex", "Europe/Berlin", 1), ("default", "Europe/Berlin", 3), ("mall", "Asia/Tokyo", 3)]
 
 
 def test_kpis(models: Models) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +21,10 @@ def models(warehouse: Warehouse) -> Iterator[Models]:
     models.close()
 
 
-def random_signals(chance: random.Random, count: int) -> list[Signal]:
+CAMERAS = ("C1", "C2", "out/C1", "out/C2")
+
+
+def random_signals(chance: random.Random, count: int, cameras: Sequence[str] = CAMERAS) -> list[Signal]:
     """Events that meet often: few persons, cameras and instants, in two sites and an autumn night."""
     start = at("2024-10-26 20:00:00")
     signals = []
@@ -35,7 +38,7 @@ def random_signals(chance: random.Random, count: int) -> list[Signal]:
         end = time + timedelta(minutes=chance.choice([0, 7, 90, 3000])) if kind == "appearance" else None
         person = chance.choice(["a", "b", "c", "unknown", "staff"])
         confidence = chance.choice([None, 0.3, 0.9])
-        signals.append(Signal(person, chance.choice(["C1", "C2", "out/C1"]), kind, time, end, confidence))
+        signals.append(Signal(person, chance.choice(cameras), kind, time, end, confidence))
     return signals
 
 
@@ -55,12 +58,17 @@ def test_any_batching_gives_the_tables_of_a_full_refresh(models: Models, seed: i
     loaded: list[int] = []
     for step in range(5):
         for _ in range(chance.choice([1, 1, 2])):
-            signals = random_signals(chance, chance.choice([1, 3, 30]))
-            loaded.append(models.load(signals))
+            site = chance.choice([None, None, "out"])
+            signals = random_signals(chance, chance.choice([1, 3, 30]), CAMERAS if site is None else CAMERAS[2:])
+            loaded.append(models.load(signals, site=site))
             if chance.random() < 0.5:
                 models.restate(chance.choice(signals), confidence=chance.choice([0.1, 0.95]))
         if step and chance.random() < 0.6:
-            models.retract(loaded.pop(chance.randrange(len(loaded))))
+            file_id = loaded.pop(chance.randrange(len(loaded)))
+            if chance.random() < 0.5:
+                models.retract(file_id)
+            else:
+                models.retract_and_drop_elsewhere(file_id, chance.choice([None, "out"]))
         models.run()
         if chance.random() < 0.3:
             assert_equal_to_full_refresh(models)
@@ -97,7 +105,7 @@ def test_an_increment_writes_only_what_differs(models: Models) -> None:
 
 def test_retracting_all_events_of_a_camera_takes_it_out_of_every_table(models: Models) -> None:
     models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600))
-    file_id = models.load(stay("p", "out/CAM", "2024-05-01 10:00:00", 7200))
+    file_id = models.load(stay("p", "out/CAM", "2024-05-01 10:00:00", 7200), site="out")
     models.run()
     assert models.rows("dim_sites", "site_id") == [("default",), ("out",)]
     models.retract(file_id)
@@ -137,6 +145,59 @@ def test_an_edited_camera_list_moves_cameras_between_sites(models: Models) -> No
     assert models.rows("dim_cameras", "camera_name") == [("Door",)]
     assert models.row_versions()["marts.site_daily"] == before["marts.site_daily"]
     assert_equal_to_full_refresh(models)
+
+
+def camera_sites(models: Models) -> dict[str, str]:
+    """Where each camera stands; the sites that have days are the same."""
+    sites: dict[str, str] = dict(models.rows("dim_cameras", "camera_id, site_id"))
+    assert set(sites.values()) == {site for (site,) in models.rows("site_daily", "site_id")}
+    return sites
+
+
+def test_a_camera_called_as_if_in_a_subfolder_moves_there_with_the_first_file(models: Models) -> None:
+    models.load(stay("p", "hall/door", "2024-05-01 10:00:00", 600))
+    models.run()
+    assert camera_sites(models) == {"hall/door": "default"}
+    file_id = models.load(stay("p", "hall/gate", "2024-05-02 10:00:00", 600), site="hall")
+    models.run()
+    assert camera_sites(models) == {"hall/door": "hall", "hall/gate": "hall"}
+    assert {site for (site,) in models.rows("person_sessions", "site_id")} == {"hall"}
+    assert_equal_to_full_refresh(models)
+    models.retract(file_id)  # its content is still known to have been in that folder
+    models.run()
+    assert camera_sites(models) == {"hall/door": "hall"}
+    models.retract_and_drop_elsewhere(file_id, None)
+    models.build()
+    assert camera_sites(models) == {"hall/door": "default"}
+    assert_equal_to_full_refresh(models)
+
+
+def test_a_camera_may_go_just_as_its_site_comes_or_goes(models: Models) -> None:
+    models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600))
+    top_level = models.load(stay("p", "hall/door", "2024-05-02 10:00:00", 600))
+    models.run()
+    models.retract(top_level)
+    in_hall = models.load(stay("p", "hall/gate", "2024-05-03 10:00:00", 600), site="hall")
+    models.run()
+    assert camera_sites(models) == {"CAM": "default", "hall/gate": "hall"}
+    days = "site_id, bucket_date::text"
+    assert models.rows("site_daily", days, "2") == [("default", "2024-05-01"), ("hall", "2024-05-03")]
+    models.retract_and_drop_elsewhere(in_hall, None)
+    models.run()
+    assert models.rows("site_daily", days) == [("default", "2024-05-01")]
+    assert_equal_to_full_refresh(models)
+
+
+def test_the_first_file_of_a_new_site_leaves_the_other_sites_rows_untouched(models: Models) -> None:
+    models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600) + stay("p", "yard/CAM", "2024-05-01 10:00:00", 600))
+    models.run()
+    before = models.row_versions()
+    models.load(stay("p", "hall/gate", "2024-05-01 10:00:00", 600), site="hall")
+    models.run()
+    after = models.row_versions()
+    assert camera_sites(models) == {"CAM": "default", "hall/gate": "hall", "yard/CAM": "default"}
+    for table in ("marts.camera_hourly", "marts.site_daily"):
+        assert before[table] < after[table]
 
 
 def test_a_batch_that_comes_between_two_models_waits_for_both(models: Models) -> None:

@@ -68,6 +68,8 @@ class Store:
     events: tuple[Event, ...]
     cameras: Mapping[str, Camera] = field(default_factory=dict)
     parameters: Parameters = field(default_factory=Parameters)
+    # Subfolders of files that brought no event.
+    barren_subfolders: frozenset[str] = frozenset()
 
     def is_anonymous(self, event: Event) -> bool:
         return _is_listed(event.person_id, self.parameters.anonymous_ids)
@@ -88,11 +90,17 @@ class Store:
         return max(times, default=None)
 
     def site_of_camera(self) -> dict[str, str]:
-        """The site of each camera that has events: the camera list's, else its file's subfolder, else `default`."""
+        """The site of each camera that has events: the camera list's, else its subfolder, else `default`.
+
+        Its subfolder is what stands before the first slash of its id, if any file was dropped into one of that name.
+        """
+        subfolders = {event.file_site for event in self.events} | self.barren_subfolders
         sites: dict[str, str] = {}
         for event in self.events:
             listed = self.cameras.get(event.camera_id)
-            sites[event.camera_id] = listed.site_id if listed else event.file_site or "default"
+            folder, slash, _ = event.camera_id.partition("/")
+            unlisted = folder if slash and folder in subfolders else "default"
+            sites[event.camera_id] = listed.site_id if listed else unlisted
         return sites
 
     def zone_of_site(self, site_id: str) -> str:

@@ -81,13 +81,19 @@ def _steps(rules: Parameters) -> st.SearchStrategy[int]:
 
 @st.composite
 def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
-    """A camera list, and the cameras that events name: listed or not, at the root or in a subfolder."""
+    """A camera list, and the cameras that events name: listed or not, and maybe called as if in a subfolder."""
     zones = {"mall": zone, "farm": draw(st.sampled_from(_ZONES)), "north": draw(st.sampled_from(_ZONES))}
-    used = ["door", "till", "yard", "north/door", "north/till", "unlisted"]
+    used = ["door", "till", "yard", "north/door", "north/till", "north/hall/door", "hall/door", "unlisted", "north"]
     listed = {"door": "mall", "till": "mall", "yard": "farm", "north/door": "north"}
     kept = draw(st.sets(st.sampled_from(sorted(listed)), max_size=4) | st.just(set(listed)))
     cameras = {name: Camera(name, site, zones[site]) for name, site in listed.items() if name in kept}
     return cameras, draw(st.lists(st.sampled_from(used), min_size=1, max_size=3, unique=True))
+
+
+def _subfolder_of(camera_id: str) -> st.SearchStrategy[str | None]:
+    """Where a file that names the camera may have been dropped: at the root, or in the folder its id begins with."""
+    folder, slash, _ = camera_id.partition("/")
+    return st.sampled_from([None, folder]) if slash else st.none()
 
 
 @st.composite
@@ -100,6 +106,7 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
     rules = draw(parameters())
     zone, start = draw(_starts())
     cameras, used = draw(_cameras(zone))
+    subfolders = {camera: _subfolder_of(camera) for camera in used}
     arrivals = st.sampled_from([start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)])
     instants = [start]
     events: list[Event] = []
@@ -123,8 +130,8 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
                     end=end,
                     confidence=draw(st.sampled_from([None, 0.9, 0.9, 0.5, 0.49])),
                     arrived_at=draw(arrivals),
-                    file_site="north" if camera.startswith("north/") else None,
+                    file_site=draw(subfolders[camera]),
                 )
                 for number, kind in enumerate(kinds)
             ]
-    return Store(tuple(events), cameras, rules)
+    return Store(tuple(events), cameras, rules, draw(st.frozensets(st.sampled_from(["hall", "north"]), max_size=1)))

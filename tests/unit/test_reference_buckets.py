@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from fractions import Fraction
 from uuid import UUID
@@ -197,9 +198,11 @@ def test_one_person_in_front_of_two_cameras_is_one_person() -> None:
 
 def test_an_unlisted_camera_belongs_to_its_subfolder_or_to_default() -> None:
     unlisted = Event(UUID(int=1), "ann", "north/door", "entry", 0, file_site="north")
-    slash = Event(UUID(int=2), "ann", "hall/door", "entry", 0)
-    store = Store((unlisted, slash), LIST, Parameters(default_timezone="Asia/Kolkata"))
+    top_level = Event(UUID(int=2), "ann", "hall/door", "entry", 0)
+    store = Store((unlisted, top_level), LIST, Parameters(default_timezone="Asia/Kolkata"))
     assert store.site_of_camera() == {"north/door": "north", "hall/door": "default"}
+    known = dataclasses.replace(store, barren_subfolders=frozenset({"hall"}))
+    assert known.site_of_camera() == {"north/door": "north", "hall/door": "hall"}
     assert set(buckets_of(store, history_of(store), "site", "day")) == {
         ("north", -5 * HOUR - 30 * MINUTE),
         ("default", -5 * HOUR - 30 * MINUTE),

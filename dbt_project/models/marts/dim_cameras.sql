@@ -12,6 +12,13 @@ parameters as (
     select * from {{ ref('stg_parameters') }}
 ),
 
+/* Of every file, whatever became of it. */
+subfolders as (
+    select distinct site_id
+    from {{ ref('stg_files') }}
+    where site_id is not null
+),
+
 cameras as (
     select camera_id from seen
     where camera_id is not null
@@ -22,16 +29,18 @@ cameras as (
 final as (
     select
         cameras.camera_id,
-        coalesce(listed.camera_name, cameras.camera_id) as camera_name,
         listed.zone,
-        coalesce(listed.site_id, {{ site_of_unlisted('cameras.camera_id') }}) as site_id,
-        coalesce(listed.timezone, parameters.default_timezone) as timezone,
         listed.capacity,
-        listed.camera_id is not null as is_listed,
-        newest.event_time as last_event_time
+        newest.event_time as last_event_time,
+        coalesce(listed.camera_name, cameras.camera_id) as camera_name,
+        coalesce(listed.site_id, subfolders.site_id, 'default') as site_id,
+        coalesce(listed.timezone, parameters.default_timezone) as timezone,
+        listed.camera_id is not null as is_listed
     from cameras
     cross join parameters
     left join listed on cameras.camera_id = listed.camera_id
+    left join subfolders
+        on position('/' in cameras.camera_id) > 0 and split_part(cameras.camera_id, '/', 1) = subfolders.site_id
     left join lateral (
         select events.event_time
         from {{ ref('int_linked_events') }} as events

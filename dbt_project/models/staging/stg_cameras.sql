@@ -11,11 +11,11 @@ parameters as (
 final as (
     select
         cameras.camera_id,
-        coalesce(cameras.camera_name, cameras.camera_id) as camera_name,
+        cameras.camera_name,
         cameras.zone,
-        coalesce(cameras.site_id, {{ site_of_unlisted('cameras.camera_id') }}) as site_id,
-        coalesce(cameras.timezone, parameters.default_timezone) as timezone,
-        cameras.capacity
+        cameras.site_id,
+        cameras.capacity,
+        coalesce(cameras.timezone, parameters.default_timezone) as timezone
     from cameras
     cross join parameters
 )
