@@ -13,7 +13,7 @@ import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from orchestration.settings import PROJECT, Settings, SettingsProblem, machine_environment
 
@@ -79,11 +79,13 @@ def _in_haste(url: str) -> str:
 
     Dagster commits each of a run's hundreds of events by itself, and waiting took longer than the work. A crash of the
     machine may lose the last half second of its log, never an event of a camera: those have another connection.
+    The database's name goes among the keywords, because SQLAlchemy does not decode a path.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     query["options"] = f"{query.get('options', '')} -csynchronous_commit=off".strip()
-    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+    query["dbname"] = unquote(parts.path.removeprefix("/"))
+    return urlunsplit(parts._replace(path="/", query=urlencode(query, quote_via=quote)))
 
 
 def child_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:

@@ -57,7 +57,9 @@ class ProgressBar:
                 description=f"{progress.name}: {progress.stage}",
                 total=1.0 if progress.bytes_done else None,
                 completed=progress.share,
-                rows=f"{progress.rows:,} rows, {progress.rows_per_second:,.0f} rows/s" if progress.rows else "",
+                rows=f"{progress.rows:,} rows, {progress.rows_per_second:,.0f} rows/s"
+                if progress.rows and progress.bytes_done
+                else "",
             )
             return
         now = time.monotonic()

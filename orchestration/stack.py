@@ -58,7 +58,7 @@ def read_record(settings: Settings) -> Record | None:
     """Return the record of the stack that runs, or that was killed and is being cleared away; None if there is none."""
     try:
         data: dict[str, Any] = json.loads(_record_file(settings).read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     data["keeper"] = Identity(**data["keeper"])
     data["children"] = {name: Identity(**child) for name, child in data["children"].items()}
@@ -260,7 +260,10 @@ class Stack:
             cwd=PROJECT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise StackProblem(f"Dagster's storage cannot be set up: {(done.stderr or done.stdout).strip()[-2000:]}")
+            log = self.settings.logs / "dagster-storage.log"
+            log.write_text(done.stdout + done.stderr)
+            last_words = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise StackProblem(f"Dagster's storage cannot be set up: {' '.join(last_words)} All of it is in {log}.")
         stamp.write_text(now)
 
     def _refuse_taken_port(self) -> None:

@@ -42,7 +42,10 @@ def progress_line(progress: Progress) -> str:
     if progress.bytes_done:
         parts.append(f"{progress.share:.0%}")
     if progress.rows:
-        parts += [f"{progress.rows:,} rows", f"{progress.rows_per_second:,.0f} rows/s"]
+        parts.append(f"{progress.rows:,} rows")
+    # Where no bytes are counted all rows are worked on at once, and nobody knows for how long.
+    if progress.bytes_done and progress.rows:
+        parts.append(f"{progress.rows_per_second:,.0f} rows/s")
     if progress.bytes_done and progress.seconds_left is not None:
         parts.append(f"{progress.seconds_left:.0f} s left")
     return ", ".join(parts)

@@ -53,6 +53,7 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.port}"
         self.up: subprocess.Popen[bytes] | None = None
         self.output = folder / "up.log"
+        self.database_url = ""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -62,6 +63,7 @@ class Installation:
             "FOOTFALL_HOME": str(self.home),
             "FOOTFALL_LANDING": str(self.landing),
             "FOOTFALL_DAGSTER_PORT": str(self.port),
+            "FOOTFALL_DATABASE_URL": self.database_url,
             "FOOTFALL_SETTLE_SECONDS": "0.5",
         }
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.end_to_end.conftest import Installation
 from validation.sample import write_sample
+from warehouse.embedded import EmbeddedPostgres
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -56,6 +57,30 @@ def test_psql_starts_the_server_for_itself(installation: Installation) -> None:
     answer = installation.run("psql", "--as", "loader", "-Atc", "select 1 + 1, current_user")
     assert (answer.returncode, answer.stdout.strip()) == (0, "2|footfall_loader")
     assert installation.processes() == []
+
+
+def test_an_external_database_with_one_user_does_it_all(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("external")
+    external = EmbeddedPostgres(folder / "home", port=0)
+    try:
+        warehouse = external.start()
+        with warehouse.connect_as_administrator("postgres", autocommit=True) as connection:
+            connection.execute("create role one login password 'p@ss/w:rd'")
+            connection.execute('create database "a shop" owner one')
+        there = Installation(folder)
+        there.database_url = f"postgresql://one:p%40ss%2Fw%3Ard@127.0.0.1:{warehouse.port}/a%20shop"
+        truth = write_sample(folder / "day.csv", 300, 1, 22, flaws=False)
+        done = there.run("ingest", str(folder / "day.csv"))
+        assert done.returncode == 0, done
+        count = there.run("psql", "-Atc", "select events, current_user from kpis")
+        assert count.stdout.strip() == f"{truth.events}|one"
+        doctor = there.run("doctor")
+        assert doctor.returncode == 0, doctor
+        assert "One user of the database does everything." in doctor.stdout
+    finally:
+        external.remove()
 
 
 def test_the_demo_shows_figures_and_loads_nothing_twice(installation: Installation) -> None:

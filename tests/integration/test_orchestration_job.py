@@ -227,4 +227,4 @@ def test_pruning_keeps_what_is_young_unfinished_or_the_latest_word_on_an_asset(i
 def test_the_progress_of_a_load_is_a_line() -> None:
     half = Progress("a.csv", "reading", 50, 100, 1_000_000, 4.0)
     assert progress_line(half) == "a.csv: reading, 50%, 1,000,000 rows, 250,000 rows/s, 4 s left"
-    assert progress_line(Progress("a.csv", "merging", 0, 100, 0, 4.0)) == "a.csv: merging"
+    assert progress_line(Progress("a.csv", "merging", 0, 100, 2000, 4.0)) == "a.csv: merging, 2,000 rows"
