@@ -26,8 +26,8 @@ SILENCE_SECONDS: Final = 60.0
 def begin_work(instance: DagsterInstance, run_id: str) -> None:
     """Write down, with the run, which process executes it, and have its storage keep connections open.
 
-    Dagster's storage opens one per event otherwise, with a password exchange each: of 10,000 events loaded, half the
-    time went there. Its one switch for a pool bears the web server's name.
+    Dagster's storage opens one per event otherwise, with a password exchange each. Its one switch for a pool bears the
+    web server's name.
     """
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=5)
     me = Identity.of(os.getpid())

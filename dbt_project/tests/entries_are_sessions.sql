@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'int_linked_events'}}}) }}
+
 /* Conservation: every entry of a named person that is not a repeat is one session, and every such exit closes one or
    is unmatched. */
 with
