@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -104,7 +105,10 @@ class Installation:
             ours = environment.get("FOOTFALL_HOME") == str(self.home)
             if (ours or str(self.home) in " ".join(process.info["cmdline"] or [])) and process.pid != os.getpid():
                 found.append(process)
-        return found + ([psutil.Process(self.postmaster())] if EmbeddedPostgres(self.home).is_running() else [])
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):  # the server may be ending just now
+            if EmbeddedPostgres(self.home).is_running():
+                found.append(psutil.Process(self.postmaster()))
+        return found
 
     def postmaster(self) -> int:
         data = EmbeddedPostgres(self.home).data

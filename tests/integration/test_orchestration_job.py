@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -171,7 +171,7 @@ def test_a_failing_test_of_dbt_turns_the_run_red_and_says_which(
 
 
 def test_an_interrupted_build_stops_its_statement_and_begins_nothing_more(
-    footfall: Footfall, definitions: dg.Definitions, warehouse: Warehouse
+    footfall: Footfall, definitions: dg.Definitions, warehouse: Warehouse, ctrl_c: None
 ) -> None:
     assert definitions
     with warehouse.connect("loader") as connection:
@@ -185,6 +185,14 @@ def test_an_interrupted_build_stops_its_statement_and_begins_nothing_more(
         timer.join()
         assert "dbt" not in {thread.name for thread in threading.enumerate()}
         assert not waiting(warehouse)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, as in a process of its own; those of parallel test runs may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def waiting(warehouse: Warehouse) -> bool:
@@ -201,7 +209,8 @@ def wait_and_interrupt(warehouse: Warehouse) -> None:
     deadline = time.monotonic() + 120
     while not waiting(warehouse) and time.monotonic() < deadline:
         time.sleep(0.1)
-    _thread.interrupt_main()
+    # A real signal: a pretended one does not wake a thread that waits for a lock.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def test_parameters_are_written_when_they_change(warehouse: Warehouse) -> None:
