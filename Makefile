@@ -33,6 +33,10 @@ test: .venv/.dev ## all tests
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term-missing:skip-covered $(TESTARGS)
 
+.PHONY: bench
+bench: .venv/.dev ## measure the load of a large file
+	@$(PY) -m tests.benchmarks.bulk_load
+
 .PHONY: lint
 lint: .venv/.dev ## format and lint checks, types, SQL style
 	@$(PY) -m ruff format --check .
