@@ -37,24 +37,6 @@ DEFAULT_PARAMETERS: dict[str, Any] = {
     "min_confidence": None,
     "anonymous_ids": ["-1", "unknown", "anonymous"],
 }
-MARTS = (
-    "camera_events",
-    "person_sessions",
-    "unmatched_exits",
-    "dim_cameras",
-    "dim_sites",
-    "camera_hourly",
-    "site_daily",
-    "kpis",
-)
-STORED = (
-    "intermediate.int_linked_events",
-    "intermediate.int_sessions",
-    "marts.dim_cameras",
-    "marts.dim_sites",
-    "marts.camera_hourly",
-    "marts.site_daily",
-)
 
 
 def at(text: str) -> datetime:
@@ -206,11 +188,12 @@ class Models:
             return connection.execute(f"select * from marts.{table} order by {order}").fetchall()  # type: ignore[arg-type]
 
     def everything(self) -> dict[str, Counter[str]]:
-        """Every row of every mart, as text."""
+        """Every row of every mart that tells of events, as text: not the data version, which tells of builds."""
         with self.warehouse.connect("bi_reader") as connection:
             return {
                 mart: Counter(row[0] for row in connection.execute(f"select t::text from marts.{mart} as t"))  # type: ignore[arg-type]
-                for mart in MARTS
+                for mart in model_names("marts")
+                if mart != "data_version"
             }
 
     def row_versions(self) -> dict[str, set[tuple[str, str]]]:
@@ -218,7 +201,7 @@ class Models:
         with self.warehouse.connect("transformer") as connection:
             return {
                 table: set(connection.execute(f"select ctid::text, xmin::text from {table}"))  # type: ignore[arg-type]
-                for table in STORED
+                for table in stored_tables()
             }
 
     def _batch(self, kind: str, file_id: int) -> int:
@@ -259,6 +242,23 @@ def _parsed() -> tuple[str, Manifest]:
     assert result.success, _account(result)
     assert isinstance(result.result, Manifest)
     return os.environ["FOOTFALL_DB_NAME"], result.result
+
+
+def model_names(schema: str) -> list[str]:
+    """The models that a schema holds."""
+    return sorted(node.name for node in _models() if node.schema == schema)
+
+
+def stored_tables() -> list[str]:
+    """The models that are tables, with their schemas."""
+    return sorted(
+        f"{node.schema}.{node.name}" for node in _models() if node.config.materialized in {"incremental", "table"}
+    )
+
+
+def _models() -> list[Any]:
+    _, manifest = _parsed()
+    return [node for node in manifest.nodes.values() if node.resource_type == "model"]
 
 
 def _manifest_for(database: str) -> Manifest:
