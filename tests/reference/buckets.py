@@ -1,4 +1,4 @@
-"""Buckets: what is counted and measured per hour, day or week, at a camera or a site.
+"""Buckets: what is counted and measured per hour, day or week, at a camera, a site or of a part of the people.
 
 Seconds are exact fractions of the integer microseconds they come from; whoever compares turns them into
 floating point.
@@ -7,10 +7,10 @@ floating point.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tests.reference.events import SECOND, Event, Store
 from tests.reference.instants import BucketSize, bucket_end, bucket_start
@@ -18,6 +18,7 @@ from tests.reference.sessions import History, Session
 
 Level = Literal["camera", "site"]
 Span = tuple[int, int]
+Place = TypeVar("Place", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -52,25 +53,33 @@ class _Contents:
 def buckets_of(store: Store, history: History, level: Level, size: BucketSize) -> dict[tuple[str, int], Measures]:
     """Every bucket that holds something, keyed by (camera or site, start of the bucket)."""
     sites = store.site_of_camera()
-    zones = {site: store.zone_of_site(site) for site in sites.values()}
-    contents: defaultdict[tuple[str, int], _Contents] = defaultdict(_Contents)
+    return buckets_by(lambda one: one.camera_id if level == "camera" else sites[one.camera_id], store, history, size)
 
-    def place(camera_id: str) -> str:
-        return camera_id if level == "camera" else sites[camera_id]
 
+def buckets_by(
+    place_of: Callable[[Event | Session], Place], store: Store, history: History, size: BucketSize
+) -> dict[tuple[Place, int], Measures]:
+    """Every bucket that holds something, keyed by (place, start of the bucket).
+
+    A place is whatever `place_of` sorts events and sessions into, in the time zone of their camera's site; all
+    of one place must share a zone.
+    """
+    zone_of_camera = {camera: store.zone_of_site(site) for camera, site in store.site_of_camera().items()}
+    zone_of_place: dict[Place, str] = {}
+    contents: defaultdict[tuple[Place, int], _Contents] = defaultdict(_Contents)
     for event in store.counted_events():
-        start = bucket_start(event.time, zones[sites[event.camera_id]], size)
-        contents[place(event.camera_id), start].events.append(event)
+        zone, place = zone_of_camera[event.camera_id], place_of(event)
+        zone_of_place[place] = zone
+        contents[place, bucket_start(event.time, zone, size)].events.append(event)
     for session in history.sessions:
-        zone = zones[sites[session.camera_id]]
-        start = bucket_start(session.entry_time, zone, size)
-        contents[place(session.camera_id), start].sessions.append(session)
+        zone, place = zone_of_camera[session.camera_id], place_of(session)
+        zone_of_place[place] = zone
+        contents[place, bucket_start(session.entry_time, zone, size)].sessions.append(session)
         for start, span in _cut(session, zone, size):
-            contents[place(session.camera_id), start].inside[session.person_id].append(span)
-    zone_of_place = {place(camera_id): zones[site] for camera_id, site in sites.items()}
+            contents[place, start].inside[session.person_id].append(span)
     return {
-        (where, start): _measure(inner, bucket_end(start, zone_of_place[where], size) - start, store, history)
-        for (where, start), inner in contents.items()
+        (place, start): _measure(inner, bucket_end(start, zone_of_place[place], size) - start, store, history)
+        for (place, start), inner in contents.items()
     }
 
 

@@ -19,7 +19,7 @@ EventType = Literal["entry", "exit", "appearance", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of which sessions and buckets depend, with their defaults."""
+    """The parameters on which sessions, visits and buckets depend, with their defaults."""
 
     max_session_hours: float = 12
     repeat_seconds: float = 60
@@ -27,6 +27,8 @@ class Parameters:
     excluded_ids: tuple[str, ...] = ()
     min_confidence: float | None = None
     anonymous_ids: tuple[str, ...] = ("-1", "unknown", "anonymous")
+    visit_gap_minutes: float = 30
+    bounce_seconds: float = 30
 
     @property
     def longest_session(self) -> int:
@@ -35,6 +37,14 @@ class Parameters:
     @property
     def repeat_distance(self) -> int:
         return round(self.repeat_seconds * SECOND)
+
+    @property
+    def visit_gap(self) -> int:
+        return round(self.visit_gap_minutes * MINUTE)
+
+    @property
+    def bounce_length(self) -> int:
+        return round(self.bounce_seconds * SECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,9 @@ class Event:
     confidence: float | None = None
     arrived_at: int = 2**62
     file_site: str | None = None
+    age: int | None = None
+    age_group: str | None = None
+    gender: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,7 @@ class Camera:
     camera_id: str
     site_id: str
     timezone: str
+    capacity: int | None = None
 
 
 @dataclass(frozen=True)

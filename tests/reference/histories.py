@@ -52,10 +52,13 @@ def micros(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def moment_of(text: str) -> int:
+    """An instant as people write it, in UTC."""
+    return micros(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
 def _starts() -> st.SearchStrategy[tuple[str, int]]:
-    return st.sampled_from(_STRANGE_HOURS).map(
-        lambda hour: (hour[0], micros(datetime.fromisoformat(hour[1]).replace(tzinfo=UTC)))
-    )
+    return st.sampled_from(_STRANGE_HOURS).map(lambda hour: (hour[0], moment_of(hour[1])))
 
 
 @st.composite

@@ -40,6 +40,11 @@ def bucket_end(start: int, zone: str, size: BucketSize) -> int:
     return min(candidate for candidate in _date_starts(start, zone, size) if candidate > start)
 
 
+def bucket_date(start: int, zone: str) -> date:
+    """The local date on which a day or week begins, by its first instant."""
+    return local_clock(start, zone).date()
+
+
 def begins(day: date, size: BucketSize) -> bool:
     """Whether a bucket of this size begins on this date."""
     return size == "day" or day.isoweekday() == 1
