@@ -9,7 +9,7 @@ import functools
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 import psycopg
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
+from dbt_common.events.base_types import EventMsg
 from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
@@ -165,13 +166,15 @@ class Models:
                 [confidence, self._batch("load", file_id), signal.event_id],
             )
 
-    def dbt(self, *arguments: str) -> dbtRunnerResult:
+    def dbt(self, *arguments: str, on_event: Callable[[EventMsg], None] | None = None) -> dbtRunnerResult:
+        """Run dbt in this process; `on_event` hears of all it does, each statement included before it is sent."""
         with _environment_of(self.warehouse):
-            return dbtRunner(manifest=_manifest_for(self.warehouse.database)).invoke([*arguments, *_paths()])
+            runner = dbtRunner(_manifest_for(self.warehouse.database), [on_event] if on_event else [])
+            return runner.invoke([*arguments, *_paths()])
 
-    def run(self, *arguments: str) -> None:
+    def run(self, *arguments: str, on_event: Callable[[EventMsg], None] | None = None) -> None:
         """Run the models; the test fails if dbt does."""
-        result = self.dbt("run", *arguments)
+        result = self.dbt("run", *arguments, on_event=on_event)
         assert result.success, _account(result)
 
     def build(self, *arguments: str) -> None:
@@ -244,9 +247,14 @@ def _parsed() -> tuple[str, Manifest]:
     return os.environ["FOOTFALL_DB_NAME"], result.result
 
 
-def model_names(schema: str) -> list[str]:
-    """The models that a schema holds."""
-    return sorted(node.name for node in _models() if node.schema == schema)
+def model_names(schema: str | None = None) -> list[str]:
+    """The models, or those that a schema holds."""
+    return sorted(node.name for node in _models() if schema in {None, node.schema})
+
+
+def incremental_models() -> list[str]:
+    """The models that take in one batch after the other."""
+    return sorted(node.name for node in _models() if node.config.materialized == "incremental")
 
 
 def stored_tables() -> list[str]:
