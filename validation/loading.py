@@ -13,12 +13,10 @@ How rows are judged is in `judging`, the SQL in `staging` and `ledger`, the movi
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
@@ -26,53 +24,19 @@ from typing import Any, Literal
 
 import psycopg
 
-from validation.archive import Archive, Archived, Gone, StillBeingWritten, is_still
-from validation.cameras import Camera
+from validation.archive import Archived, Gone, StillBeingWritten, is_still
+from validation.context import LoadContext, LoadingFailed, cause, connect, failure
 from validation.judging import Content, Judgement, judge
 from validation.landing import ENDINGS, Waiting, companion_of
 from validation.ledger import MAX_ATTEMPTS, Arrival, FileRow, Ledger, earlier
 from validation.outcomes import TOO_MANY_REJECTED, Account, Outcome, Problem, percent
 from validation.problems import FileProblem, Notice, Reject
-from validation.profiles import Profile
 from validation.progress import Progress, Reporter
 from validation.quarantine import set_aside
 from validation.rules import LoadingRules
 from validation.staging import Staging
-from warehouse.connections import Warehouse
 
 __all__ = ["LoadContext", "LoadingFailed", "Progress", "load_file"]
-
-
-@dataclass(frozen=True)
-class LoadContext:
-    """What a load needs besides the file: where things are, and by which rules it is judged.
-
-    `on_progress` may be called from another thread, but never twice at a time.
-    """
-
-    warehouse: Warehouse
-    home: Path
-    landing: Path
-    rules: LoadingRules
-    profiles: Sequence[Profile]
-    cameras: Sequence[Camera]
-    run_id: str
-    on_progress: Callable[[Progress], None] = lambda _progress: None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-    @property
-    def archive(self) -> Archive:
-        """Where originals are kept."""
-        return Archive(self.home / "archive")
-
-
-class LoadingFailed(Exception):
-    """A file could not be loaded for no fault of its own; the attempt is recorded, and it stays where it is."""
-
-    def __init__(self, sentence: str, advice: str) -> None:
-        super().__init__(f"{sentence} {advice}")
-        self.sentence = sentence
-        self.advice = advice
 
 
 def load_file(waiting: Waiting, context: LoadContext) -> Outcome:
@@ -82,26 +46,13 @@ def load_file(waiting: Waiting, context: LoadContext) -> Outcome:
     a file is quarantined with the error instead.
     """
     try:
-        connection = _connect(context.warehouse)
+        connection = connect(context.warehouse, "loader")
     except psycopg.OperationalError as error:
         raise _failure(waiting, error) from error
     with connection:
         ledger = Ledger(connection)
         with ledger.path_lock(waiting):
             return _Load(waiting, context, connection, ledger).run()
-
-
-def _connect(warehouse: Warehouse) -> psycopg.Connection[Any]:
-    connection = warehouse.connect("loader", autocommit=True)
-    for setting in (
-        "synchronous_commit = on",  # the file is removed once its rows are committed
-        "client_connection_check_interval = '1s'",  # the locks of a killed loader go with it
-        "work_mem = '256MB'",
-        "temp_buffers = '64MB'",
-        "timezone = 'UTC'",
-    ):
-        connection.execute(f"set {setting}")
-    return connection
 
 
 class _Load:
@@ -130,7 +81,7 @@ class _Load:
             return self._failed(arrival, error)
         except BaseException:
             # Somebody stopped the run: not a fault of the file. The connection may be in the middle of something.
-            with suppress(psycopg.Error), _connect(self._context.warehouse) as connection:
+            with suppress(psycopg.Error), connect(self._context.warehouse, "loader") as connection:
                 Ledger(connection).take_back_attempt(arrival)
             raise
         self._report("finished")
@@ -309,14 +260,14 @@ class _Load:
         failure = _failure(self._waiting, error, arrival.attempts)
         try:
             # The connection may be what has failed.
-            with _connect(self._context.warehouse) as connection:
+            with connect(self._context.warehouse, "loader") as connection:
                 ledger = Ledger(connection)
                 arrival = ledger.reread(arrival)
-                ledger.decide_arrival(arrival, "failed", _cause(error))
+                ledger.decide_arrival(arrival, "failed", cause(error))
                 if arrival.sha256 is not None:
-                    ledger.fail_file(arrival.sha256, _cause(error), self._context.clock())
+                    ledger.fail_file(arrival.sha256, cause(error), self._context.clock())
                 if arrival.attempts >= MAX_ATTEMPTS:
-                    return _Load(self._waiting, self._context, connection, ledger)._given_up(arrival, _cause(error))
+                    return _Load(self._waiting, self._context, connection, ledger)._given_up(arrival, cause(error))
         except (psycopg.Error, OSError):
             pass
         raise failure from error
@@ -364,19 +315,8 @@ def _known_id(outcome: Outcome) -> int:
     return outcome.file_id
 
 
-def _cause(error: Exception) -> str:
-    """Tell an error of ours or of the machine in one sentence."""
-    first_line = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-
-
 def _failure(waiting: Waiting, error: Exception, attempt: int | None = None) -> LoadingFailed:
     tries = f" (attempt {attempt} of {MAX_ATTEMPTS})" if attempt is not None else ""
-    advice = "The file stays where it is and is tried again. Run 'footfall doctor' to see what is wrong."
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        advice = "The disk is full: make room. The file stays where it is and is tried again."
-    elif isinstance(error, PermissionError):
-        advice = "Give Footfall the right to read it. The file stays where it is and is tried again."
-    elif isinstance(error, psycopg.OperationalError):
-        advice = "PostgreSQL cannot be reached or gave up. The file stays where it is and is tried again."
-    return LoadingFailed(f"{waiting.shown_name} could not be loaded{tries}. {_cause(error)}.", advice)
+    return failure(
+        f"{waiting.shown_name} could not be loaded{tries}", error, "The file stays where it is and is tried again."
+    )

@@ -13,7 +13,7 @@ from typing import Literal
 
 from validation.problems import FileProblem, Notice, Reject
 
-State = Literal["loaded", "already_loaded", "quarantined", "waiting", "gone"]
+State = Literal["loaded", "already_loaded", "quarantined", "retracted", "waiting", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,22 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What a correction of a file did to the events.
+
+    `events_kept` are the events of a retracted file that other loaded files also brought: they stay.
+    """
+
+    kind: Literal["retract", "release", "replay"]
+    events_added: int = 0
+    events_changed: int = 0
+    events_removed: int = 0
+    events_kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file that was dropped.
+    """What became of one file that was dropped, or of one that was corrected (`correction`).
 
     `waiting`: it was still being written and is left for the next look. `gone`: it was no longer there. `name` is
     its name within the landing folder, fit to be shown. `first_rejects` are the first reasons, in file order;
@@ -103,6 +117,7 @@ class Outcome:
     notices: tuple[Notice, ...] = ()
     problem: Problem | None = None
     earlier: Earlier | None = None
+    correction: Correction | None = None
     moved_to: Path | None = None
     seconds: float = 0.0
 
@@ -124,6 +139,8 @@ class Outcome:
                 return "Nothing new"
             case "quarantined":
                 return "Not usable"
+            case "retracted":
+                return "Retracted"
             case "waiting":
                 return "Not yet"
             case "gone":
@@ -143,6 +160,8 @@ class Outcome:
                 return f"{name} {self._same_content()}; nothing was loaded twice."
             case "quarantined":
                 return f"{name}{self._not_usable()}"
+            case "retracted":
+                return f"{name}, its events were taken back."
             case "waiting":
                 return f"{name} was still being written and will be looked at again."
             case "gone":
