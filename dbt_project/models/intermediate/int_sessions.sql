@@ -23,7 +23,9 @@ final as (
         dwell_microseconds,
         {{ length_class('dwell_microseconds') }} as length_class,
         event_type = 'appearance' as is_interval,
-        is_last_signal
+        is_last_signal,
+        {{ age_group_of('age_group', 'age') }} as age_group,
+        {{ gender_of('gender') }} as gender
     from opening_events
 )
 
