@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from validation.matching import normalise
 from validation.problems import FileProblem
-from validation.profiles import normalise
 from validation.reading import open_source
 from validation.rejections import naming_its_row
 from validation.zones import is_zone

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from validation.profiles import Source
+from validation.matching import Source
 
 Bools = npt.NDArray[np.bool_]
 

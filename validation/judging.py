@@ -15,9 +15,10 @@ from typing import Literal
 
 from validation.cameras import Camera
 from validation.cleaning import Cleaner, time_columns
+from validation.matching import Match, match
 from validation.outcomes import Account, Detected
 from validation.problems import Notice, Reject
-from validation.profiles import Match, Profile, match
+from validation.profiles import Profile
 from validation.reading import Chunk, SourceFile, open_source
 from validation.rules import LoadingRules
 from validation.staging import Staging

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from validation import schemas
 from validation.cells import Cells
+from validation.matching import Match, Source
 from validation.problems import Reject
-from validation.profiles import FieldName, Match, Source
+from validation.profiles import FieldName
 from validation.zones import SECOND
 
 _SHOWN = 60

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from validation.cameras import Camera
 from validation.cleaning import Cleaner, CleaningSummary, time_columns
 from validation.events import EventType
+from validation.matching import Match, match
 from validation.problems import FileProblem, Reject
-from validation.profiles import Match, load_profiles, match
+from validation.profiles import load_profiles
 from validation.reading import open_source
 from validation.rules import LoadingRules
 from validation.schemas import EVENT_SCHEMA

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from validation.matching import Match, Source, match, normalise
 from validation.problems import FileProblem
-from validation.profiles import FIELDS, Columns, Match, Profile, ProfileProblem, Source, load_profiles, match, normalise
+from validation.profiles import FIELDS, Columns, Profile, ProfileProblem, load_profiles
 
 ROBOT = """
 name: robot

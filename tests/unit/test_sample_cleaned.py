@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from validation.cleaning import Cleaner, time_columns
+from validation.matching import match
 from validation.problems import Reject
-from validation.profiles import load_profiles, match
+from validation.profiles import load_profiles
 from validation.reading import open_source
 from validation.rules import LoadingRules
 from validation.sample import write_sample
