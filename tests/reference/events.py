@@ -98,10 +98,13 @@ class Store:
         """Every event that is not ignored: only these take part in any rule or measure."""
         return [event for event in self.events if not self.is_ignored(event)]
 
+    def current_events(self) -> list[Event]:
+        """The counted events that are not later than their file's arrival: clocks run ahead now and then."""
+        return [event for event in self.counted_events() if event.time <= event.arrived_at]
+
     def newest_event(self) -> int | None:
-        """The latest event time in the store that is not later than its file's arrival."""
-        times = [event.time for event in self.counted_events() if event.time <= event.arrived_at]
-        return max(times, default=None)
+        """The time of the latest of the current events."""
+        return max((event.time for event in self.current_events()), default=None)
 
     def site_of_camera(self) -> dict[str, str]:
         """The site of each camera that has events: the camera list's, else its subfolder, else `default`.

@@ -36,7 +36,8 @@ _ZONES = sorted({zone for zone, _ in _STRANGE_HOURS})
 
 # What one step of a line brings: an event, an instant of both types, an event told twice.
 _HAPPENINGS: tuple[tuple[EventType, ...], ...] = (
-    *([("entry",), ("exit",)] * 3),
+    *(("entry",), ("entry",), ("entry",)),
+    *(("exit",), ("exit",), ("exit",)),
     ("entry", "exit"),
     ("entry", "exit"),
     ("entry", "entry"),
@@ -44,6 +45,19 @@ _HAPPENINGS: tuple[tuple[EventType, ...], ...] = (
     ("appearance",),
     ("appearance", "appearance"),
     ("other",),
+)
+# Age, age group and gender as a row tells them.
+Look = tuple[int | None, str | None, str | None]
+LOOKS: tuple[Look, ...] = (
+    (None, None, None),
+    (None, None, None),
+    (17, None, "F"),
+    (18, None, "F"),
+    (24, None, "f"),
+    (65, None, None),
+    (30, "Senior", "M"),
+    (None, "18-24", "F"),
+    (None, "unknown", "unknown"),
 )
 _PERSONS = ("ann", "Ann", "bob", "ÉVA", "O'Neil, 7", "éva", "-1", "UNKNOWN", "guard", "Guard")
 
@@ -70,12 +84,14 @@ def parameters(draw: st.DrawFn) -> Parameters:
         excluded_ids=draw(st.sampled_from([(), (), (" GUARD",), ("Éva", "bob")])),
         min_confidence=draw(st.sampled_from([None, None, 0.5])),
         anonymous_ids=draw(st.sampled_from([("-1", "unknown", "anonymous"), (), ("Ann ",)])),
+        visit_gap_minutes=draw(st.sampled_from([30, 30, 10, 0])),
+        bounce_seconds=draw(st.sampled_from([30, 30, 2.5, 0])),
     )
 
 
 def _steps(rules: Parameters) -> st.SearchStrategy[int]:
-    """Distances between one event and the next: none, tiny, and around the limits of repeats and sessions."""
-    limits = (rules.repeat_distance, rules.longest_session)
+    """Distances between one event and the next: none, tiny, and around the limits of the rules."""
+    limits = (rules.repeat_distance, rules.longest_session, rules.visit_gap, rules.bounce_length)
     around = [limit + more for limit in limits for more in (-1, 0, 1) if limit + more >= 0]
     small = st.sampled_from([0, 0, 0, 0, 1, SECOND // 2, SECOND, 30 * SECOND, 10 * MINUTE])
     large = st.sampled_from([45 * MINUTE, HOUR, 5 * HOUR, 13 * HOUR, 26 * HOUR, 8 * DAY])
@@ -89,8 +105,10 @@ def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
     used = ["door", "till", "yard", "north/door", "north/till", "north/hall/door", "hall/door", "unlisted", "north"]
     listed = {"door": "mall", "till": "mall", "yard": "farm", "north/door": "north"}
     kept = draw(st.sets(st.sampled_from(sorted(listed)), max_size=4) | st.just(set(listed)))
-    cameras = {name: Camera(name, site, zones[site]) for name, site in listed.items() if name in kept}
-    return cameras, draw(st.lists(st.sampled_from(used), min_size=1, max_size=3, unique=True))
+    capacities = st.sampled_from([None, 0, 5, 80, 80])
+    cameras = {name: Camera(name, site, zones[site], draw(capacities)) for name, site in listed.items() if name in kept}
+    any_few = st.lists(st.sampled_from(used), min_size=1, max_size=3, unique=True)
+    return cameras, draw(any_few | st.just(["door", "till", "yard"]))
 
 
 def _subfolder_of(camera_id: str) -> st.SearchStrategy[str | None]:
@@ -101,24 +119,31 @@ def _subfolder_of(camera_id: str) -> st.SearchStrategy[str | None]:
 
 @st.composite
 def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
-    """A store of several lines: each one a person's events at a camera, in steps from one start.
+    """A store of several lines: each one a person's events, in steps from one start, mostly at one camera.
 
-    Now and then a step leads to an instant of another event, an interval's end among them, or an event is told
-    again under another id.
+    Now and then a step leads to another camera or to an instant of another event, an interval's end among them, or
+    an event is told again under another id. A line may lie a year before the others.
     """
     rules = draw(parameters())
     zone, start = draw(_starts())
     cameras, used = draw(_cameras(zone))
     subfolders = {camera: _subfolder_of(camera) for camera in used}
     arrivals = st.sampled_from([start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)])
+    offsets = (0, 0, 7 * SECOND, 9 * MINUTE, -HOUR, 11 * HOUR, -366 * DAY)
     instants = [start]
     events: list[Event] = []
     for _ in range(draw(st.integers(1, most_lines))):
-        person, camera = draw(st.sampled_from(_PERSONS)), draw(st.sampled_from(used))
-        time = start + draw(st.sampled_from([0, 0, 7 * SECOND, 9 * MINUTE, -HOUR, 11 * HOUR]))
+        person, camera, look = (
+            draw(st.sampled_from(_PERSONS)),
+            draw(st.sampled_from(used)),
+            draw(st.sampled_from(LOOKS)),
+        )
+        time = start + draw(st.sampled_from(offsets))
         for _ in range(draw(st.integers(1, most_steps))):
             another = draw(st.integers(0, 7)) == 0
             time = draw(st.sampled_from(instants)) if another else time + draw(_steps(rules))
+            if draw(st.integers(0, 4)) == 0:
+                camera, look = draw(st.sampled_from(used)), draw(st.sampled_from(LOOKS))
             kinds = draw(st.sampled_from(_HAPPENINGS))
             end = time + draw(_steps(rules)) if kinds[0] == "appearance" and draw(st.integers(0, 7)) else None
             instants += [time] if end is None else [time, end]
@@ -134,6 +159,9 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
                     confidence=draw(st.sampled_from([None, 0.9, 0.9, 0.5, 0.49])),
                     arrived_at=draw(arrivals),
                     file_site=draw(subfolders[camera]),
+                    age=look[0],
+                    age_group=look[1],
+                    gender=look[2],
                 )
                 for number, kind in enumerate(kinds)
             ]

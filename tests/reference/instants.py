@@ -69,6 +69,9 @@ def _hour_start(minute: int, zone: str) -> int:
 
 @cache
 def _next_hour_start(start: int, zone: str) -> int:
+    # Clocks that read one hour more after an hour have run evenly: no zone shifts twice within one.
+    if local_clock(start + HOUR, zone) - local_clock(start, zone) == timedelta(hours=1):
+        return start + HOUR
     minute = start + MINUTE
     while local_clock(minute, zone).minute != 0:
         minute += MINUTE

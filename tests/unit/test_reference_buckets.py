@@ -11,7 +11,7 @@ import pytest
 
 from tests.reference.buckets import Level, Measures, buckets_of, peak, quantile, union
 from tests.reference.events import HOUR, MINUTE, SECOND, Camera, Event, Parameters, Store
-from tests.reference.instants import BucketSize, bucket_end, bucket_start
+from tests.reference.instants import BucketSize, bucket_date, bucket_end, bucket_start
 from tests.reference.sessions import history_of
 
 
@@ -79,6 +79,23 @@ def utc(text: str) -> int:
 def test_bucket_starts_and_ends(zone: str, size: BucketSize, instant: str, start: str, end: str) -> None:
     assert bucket_start(utc(instant) + 999_999, zone, size) == utc(start)
     assert bucket_end(utc(start), zone, size) == utc(end)
+
+
+@pytest.mark.parametrize(
+    ("zone", "size", "instant", "named"),
+    [
+        pytest.param("Asia/Kolkata", "day", "2024-04-30 18:30", "2024-05-01", id="a day"),
+        pytest.param("Asia/Kolkata", "day", "2024-04-30 18:29", "2024-04-30", id="the day before"),
+        pytest.param("Asia/Kolkata", "week", "2024-05-05 18:29", "2024-04-29", id="a week, by its Monday"),
+        pytest.param("Asia/Beirut", "day", "2024-03-31 10:00", "2024-03-31", id="no midnight"),
+        # The clock reads 23:30 of the 5th again; the 6th has begun.
+        pytest.param("America/St_Johns", "day", "2011-11-06 03:00", "2011-11-06", id="not what the clock reads"),
+    ],
+)
+def test_a_bucket_is_called_by_the_date_on_which_it_begins(
+    zone: str, size: BucketSize, instant: str, named: str
+) -> None:
+    assert bucket_date(bucket_start(utc(instant), zone, size), zone).isoformat() == named
 
 
 def test_union_counts_time_once() -> None:
@@ -194,6 +211,22 @@ def test_one_person_in_front_of_two_cameras_is_one_person() -> None:
     )
     ten = rows(*overlapping)["yard", utc(f"{DAY} 10:00")]
     assert (ten.occupied_seconds, ten.peak_occupancy, ten.dwell_seconds_total) == (2400, 1, 3000)
+
+
+def test_a_week_is_no_sum_of_its_days() -> None:
+    # Kolkata's week begins on Sunday, 18:30 UTC. One person on two of its days, inside over a midnight of its own.
+    sunday, monday = Event(UUID(int=1), "ann", "door", "other", utc("2024-05-05 18:29")), utc("2024-05-05 18:30")
+    line = (
+        Event(UUID(int=2), "ann", "door", "appearance", monday, monday + HOUR),
+        Event(UUID(int=3), "ann", "till", "appearance", monday + 23 * HOUR, monday + 25 * HOUR),
+    )
+    found = rows(sunday, *line, level="site", size="week")
+    assert found.keys() == {("mall", monday - 7 * 24 * HOUR), ("mall", monday)}
+    week = found["mall", monday]
+    assert (week.events, week.unique_visitors, week.completed_sessions) == (2, 1, 2)
+    assert (week.occupied_seconds, week.peak_occupancy) == (3 * 3600, 1)
+    assert week.avg_occupancy == Fraction(3, 7 * 24)
+    assert week.dwell_seconds_median == Fraction(3, 2) * 3600
 
 
 def test_an_unlisted_camera_belongs_to_its_subfolder_or_to_default() -> None:
