@@ -31,6 +31,8 @@ PREFIX: Final = "FOOTFALL_"
 # parts tell each other, and which server the tests use.
 OTHER_NAMES: Final = frozenset({"CONFIG", "CODE_SOCKET", "DAGSTER_URL", "TEST_POSTGRES_BIN"})
 OTHER_PREFIXES: Final = ("DB_",)
+# Where Footfall is. What runs of it stays there until it is started again, whatever the settings file says by then.
+PLACES: Final = ("home", "landing", "bind", "dagster_port", "api_port", "database_url")
 
 
 class SettingsProblem(Problem):
@@ -233,22 +235,21 @@ class Settings(BaseSettings):
         return self.home / "dbt"
 
     def environment(self) -> dict[str, str]:
-        """Every setting as environment variables, so that a child process has the same settings as this one."""
-        variables = {f"{PREFIX}CONFIG": os.devnull}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            variables[PREFIX + name.upper()] = _as_text(value)
+        """Return what a child process needs to have the settings of this one, whatever folder it runs in.
+
+        Where things are is fixed; the rest it reads itself, from this process's environment and settings file, so that
+        a settings file that is edited while Footfall runs is heeded.
+        """
+        variables = {PREFIX + name.upper(): _as_text(getattr(self, name)) for name in PLACES}
+        if named := os.environ.get(f"{PREFIX}CONFIG"):
+            variables[f"{PREFIX}CONFIG"] = os.path.abspath(named)  # noqa: PTH100 - a link is to stay one
         return variables
 
 
 def _as_text(value: object) -> str:
-    if value is None:
-        return ""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if isinstance(value, tuple):
-        return json.dumps(value)
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return "" if value is None else str(value)
 
 
 def load_settings(project: Path = PROJECT) -> Settings:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.settings import PREFIX, Settings, SettingsProblem, load_settings
+from orchestration.settings import PREFIX, SettingsProblem, load_settings
 from validation.rules import LoadingRules
 
 
@@ -146,16 +146,32 @@ def test_a_named_file_must_exist(project: Path, monkeypatch: pytest.MonkeyPatch)
         load_settings(project)
 
 
-def test_a_child_process_has_the_same_settings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "footfall.toml").write_text(
-        'excluded_ids = ["a, b", "c"]\nmin_confidence = 0.25\nanonymous_ids = []\ndate_order = "MDY"\n'
+def test_a_child_process_has_the_same_settings_in_any_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "my.toml").write_text(
+        'excluded_ids = ["a, b", "c"]\nanonymous_ids = []\ndate_order = "MDY"\nhome = "state"\n'
         'database_url = "postgresql://u:p@h/d"\nearliest_event = 2015-05-01T10:00:00+02:00\n'
     )
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("FOOTFALL_CONFIG", "my.toml")
+    monkeypatch.setenv("FOOTFALL_LANDING", "in")
+    monkeypatch.setenv("FOOTFALL_MIN_CONFIDENCE", "0.25")
     settings = load_settings(project)
     for variable, value in settings.environment().items():
         monkeypatch.setenv(variable, value)
-    (project / "footfall.toml").write_text("dagster_port = 1\n")
+    monkeypatch.chdir("/")
     assert load_settings(project) == settings
-    assert set(settings.environment()) == {PREFIX + name.upper() for name in Settings.model_fields} | {
-        "FOOTFALL_CONFIG"
-    }
+
+
+def test_a_child_process_heeds_an_edited_file_but_stays_where_it_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project / "footfall.toml"
+    file.write_text('home = "state"\nvisit_gap_minutes = 20\n')
+    settings = load_settings(project)
+    for variable, value in settings.environment().items():
+        monkeypatch.setenv(variable, value)
+    file.write_text('home = "elsewhere"\ndagster_port = 1\nvisit_gap_minutes = 10\nearliest_event = 2015-05-01\n')
+    edited = load_settings(project)
+    assert (edited.home, edited.dagster_port) == (settings.home, settings.dagster_port)
+    assert edited.model_parameters["visit_gap_minutes"] == 10
+    assert edited.loading_rules.earliest_event == datetime(2015, 5, 1, tzinfo=UTC)
