@@ -108,7 +108,7 @@ def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
     capacities = st.sampled_from([None, 0, 5, 80, 80])
     cameras = {name: Camera(name, site, zones[site], draw(capacities)) for name, site in listed.items() if name in kept}
     any_few = st.lists(st.sampled_from(used), min_size=1, max_size=3, unique=True)
-    return cameras, draw(any_few | st.just(["door", "till", "yard"]))
+    return cameras, draw(any_few | st.just(["door", "till"]) | st.just(["door", "till", "yard"]))
 
 
 def _subfolder_of(camera_id: str) -> st.SearchStrategy[str | None]:
@@ -130,6 +130,7 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
     subfolders = {camera: _subfolder_of(camera) for camera in used}
     arrivals = st.sampled_from([start + draw(st.sampled_from([DAY, 3 * HOUR, 400 * DAY])) for _ in range(2)])
     offsets = (0, 0, 7 * SECOND, 9 * MINUTE, -HOUR, 11 * HOUR, -366 * DAY)
+    people = draw(st.lists(st.sampled_from(_PERSONS), min_size=1, max_size=4, unique=True))
     instants = [start]
     events: list[Event] = []
     for _ in range(draw(st.integers(1, most_lines))):
@@ -142,7 +143,7 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
         for _ in range(draw(st.integers(1, most_steps))):
             another = draw(st.integers(0, 7)) == 0
             time = draw(st.sampled_from(instants)) if another else time + draw(_steps(rules))
-            if draw(st.integers(0, 4)) == 0:
+            if draw(st.integers(0, 3)) == 0:
                 camera, look = draw(st.sampled_from(used)), draw(st.sampled_from(LOOKS))
             kinds = draw(st.sampled_from(_HAPPENINGS))
             end = time + draw(_steps(rules)) if kinds[0] == "appearance" and draw(st.integers(0, 7)) else None
