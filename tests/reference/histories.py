@@ -134,11 +134,8 @@ def stores(draw: st.DrawFn, most_lines: int = 8, most_steps: int = 8) -> Store:
     instants = [start]
     events: list[Event] = []
     for _ in range(draw(st.integers(1, most_lines))):
-        person, camera, look = (
-            draw(st.sampled_from(_PERSONS)),
-            draw(st.sampled_from(used)),
-            draw(st.sampled_from(LOOKS)),
-        )
+        person, look = draw(st.sampled_from(people)), draw(st.sampled_from(LOOKS))
+        camera = draw(st.sampled_from(used))
         time = start + draw(st.sampled_from(offsets))
         for _ in range(draw(st.integers(1, most_steps))):
             another = draw(st.integers(0, 7)) == 0
