@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,15 +189,6 @@ class Models:
         with self.warehouse.connect("bi_reader", row_factory=dict_row) as connection:
             return connection.execute(f"select * from marts.{table} order by {order}").fetchall()  # type: ignore[arg-type]
 
-    def everything(self) -> dict[str, Counter[str]]:
-        """Every row of every mart that tells of events, as text: not the data version, which tells of builds."""
-        with self.warehouse.connect("bi_reader") as connection:
-            return {
-                mart: Counter(row[0] for row in connection.execute(f"select t::text from marts.{mart} as t"))  # type: ignore[arg-type]
-                for mart in model_names("marts")
-                if mart != "data_version"
-            }
-
     def row_versions(self) -> dict[str, set[tuple[str, str]]]:
         """Where each stored row lies and which transaction wrote it: the same if and only if nothing was written."""
         with self.warehouse.connect("transformer") as connection:
@@ -214,6 +204,22 @@ class Models:
         row = self.owner.execute(query, values).fetchone()  # type: ignore[arg-type]
         assert row is not None
         return int(row[0])
+
+
+@contextmanager
+def unchanged(warehouse: Warehouse) -> Iterator[None]:
+    """Every stored table and every mart that tells of events holds afterwards the rows that it held before."""
+    tables = sorted({*stored_tables(), *(f"marts.{mart}" for mart in model_names("marts"))} - {"marts.data_version"})
+    with warehouse.connect("transformer", autocommit=True) as connection:
+        for number, table in enumerate(tables):
+            connection.execute(f"create temporary table before_{number} as table {table}")  # type: ignore[arg-type]
+        yield
+        for number, table in enumerate(tables):
+            came, went = (
+                connection.execute(f"table {left} except all table {right}").fetchall()  # type: ignore[arg-type]
+                for left, right in ((table, f"before_{number}"), (f"before_{number}", table))
+            )
+            assert (came, went) == ([], []), f"{table}: rows that came / rows that went"
 
 
 def stay(person: str, camera: str, start: str | datetime, seconds: float | None = None) -> list[Signal]:
@@ -245,6 +251,12 @@ def _parsed() -> tuple[str, Manifest]:
     assert result.success, _account(result)
     assert isinstance(result.result, Manifest)
     return os.environ["FOOTFALL_DB_NAME"], result.result
+
+
+def parsed_project(warehouse: Warehouse) -> Manifest:
+    """The parsed project as dbt's own object, for this warehouse."""
+    with _environment_of(warehouse):
+        return _manifest_for(warehouse.database)
 
 
 def model_names(schema: str | None = None) -> list[str]:
