@@ -32,3 +32,15 @@
     from seen
     where seen.{{ column }} is not null
 {%- endmacro %}
+
+
+{#
+  The site of a camera that dim_cameras, left joined, may have lost with the camera's last event. It stood where its id
+  tells: a camera that does not cannot go without a full refresh.
+#}
+{% macro site_of_camera(camera_id, site_id) -%}
+    coalesce(
+        {{ site_id }},
+        case when position('/' in {{ camera_id }}) > 0 then split_part({{ camera_id }}, '/', 1) else 'default' end
+    )
+{%- endmacro %}
