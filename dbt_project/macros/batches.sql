@@ -2,8 +2,8 @@
   Which batches a model has yet to take in, and under which settings it was last filled.
 
   intermediate.consumed_batches   (model, batch_id): this model's rows tell of this batch
-  intermediate.model_states       (model, fingerprint, refresh_id): the settings the model was filled under, and
-                                  a number that every full refresh draws anew
+  intermediate.model_states       (model, fingerprint, refresh_id, revision): what the model was filled under, a number
+                                  that every full refresh draws anew, and one that every change of its rows does
   intermediate.<model>_changes    rows that an increment of the model added, altered or took away, for its children
 
   A model takes the batches that all its parents have taken and it has not; the first in line takes those of
@@ -21,8 +21,14 @@
     create table if not exists intermediate.model_states (
         model text collate "C" primary key,
         fingerprint text collate "C" not null,
-        refresh_id bigint generated always as identity
+        refresh_id bigint generated always as identity,
+        revision bigint generated always as identity
     );
+    {# Of an earlier version. Not "if not exists", which would wait for whoever just reads the table, every time. #}
+    {% set states = load_relation(api.Relation.create(target.database, 'intermediate', 'model_states')) %}
+    {% if execute and states and 'revision' not in adapter.get_columns_in_relation(states) | map(attribute='name') %}
+        alter table intermediate.model_states add column revision bigint generated always as identity;
+    {% endif %}
 {% endmacro %}
 
 
@@ -39,31 +45,90 @@
 
 
 {#
-  As one text: the settings that act on this model (meta.settings in its YAML), its parents' last full refreshes, and,
-  of the table that places the cameras (meta.places_cameras), what would move events that its children have placed.
+  What the model is filled under, as the text of a JSON object: the settings that act on it (meta.settings in its YAML),
+  its parents' last full refreshes, its columns and those that are logged, and, of the table that places the cameras
+  (meta.places_cameras), what would move events that its children have placed.
 #}
 {% macro fingerprint() %}
-    {% set settings = config.get('meta', {}).get('settings', []) %}
-    md5(concat_ws(
-        '|',
-        (
-            select string_agg(name || '=' || value::text, '|' order by name)
+    {% set meta = config.get('meta', {}) %}
+    (
+        select jsonb_object_agg(circumstance.name, circumstance.value)::text
+        from (
+            select
+                name,
+                value
             from {{ source('raw', 'parameters') }}
-            where name = any(array[{{ quoted_list(settings) }}]::text[])
-        ),
-        {% if config.get('meta', {}).get('places_cameras') %}
-        ({{ places_beyond_ids(this) }}),
-        {% endif %}
-        (
-            select string_agg(model || '=' || refresh_id, '|' order by model)
+            where name = any(array[{{ quoted_list(meta.get('settings', [])) }}]::text[])
+            union all
+            select
+                'refresh of ' || model,
+                to_jsonb(refresh_id)
             from intermediate.model_states
             where model = any(array[{{ quoted_list(stored_parents()) }}]::text[])
-        )
-    ))
+            union all
+            select
+                'columns',
+                to_jsonb('{{ model.columns | join(", ") }}; {{ meta.get("logged_columns", []) | join(", ") }}'::text)
+            {% if meta.get('places_cameras') %}
+            union all
+            select
+                'places of cameras',
+                to_jsonb(({{ places_beyond_ids(this) }}))
+            {% endif %}
+        ) as circumstance (name, value)
+    )
 {% endmacro %}
 
 
-{# dbt's own test for "update, do not rebuild", with one condition more: filled under the settings of today. #}
+{# A word in dbt's log about a model that is about to be refreshed fully though nobody asked: what is not as it was. #}
+{% macro tell_why_refreshed() %}
+    {% set differences %}
+        with
+
+        states as (
+            select
+                /* An earlier version of Footfall kept a hash, which tells nothing. */
+                case when left(fingerprint, 1) = '{' then fingerprint::jsonb end as before,
+                {{ fingerprint() }}::jsonb as now
+            from intermediate.model_states
+            where model = '{{ model.name }}'
+        )
+
+        select
+            names.name,
+            states.before ->> names.name as before,
+            states.now ->> names.name as now
+        from states
+        cross join lateral (
+            select jsonb_object_keys(states.before || states.now)
+            union all
+            select 'earlier version'
+            where states.before is null
+        ) as names (name)
+        where states.before is null or (states.before -> names.name) is distinct from (states.now -> names.name)
+        order by names.name
+    {% endset %}
+    {% set reasons = [] %}
+    {% for name, before, now in run_query(differences) %}
+        {% if name == 'columns' %}
+            {% do reasons.append('its columns are not what they were') %}
+        {% elif name == 'places of cameras' %}
+            {% do reasons.append('cameras stand elsewhere or in another time zone') %}
+        {% elif name.startswith('refresh of ') %}
+            {% do reasons.append(name[11:] ~ ' was') %}
+        {% elif name == 'earlier version' %}
+            {% do reasons.append('an earlier version of Footfall filled it') %}
+        {% else %}
+            {% do reasons.append(name ~ ' is ' ~ now ~ ', was ' ~ before) %}
+        {% endif %}
+    {% endfor %}
+    {% if reasons %}
+        {% do log(model.name ~ ' is refreshed fully: ' ~ reasons | join('; '), info=true) %}
+    {% endif %}
+{% endmacro %}
+
+
+{# dbt's own test for "update, do not rebuild", with one condition more: filled under what would fill it today. #}
 {% macro is_incremental() %}
     {% if not execute or model.config.materialized != 'incremental' or should_full_refresh() %}
         {{ return(false) }}
@@ -131,10 +196,19 @@
     on conflict (model) do update
     set
         fingerprint = excluded.fingerprint,
-        refresh_id = default
+        refresh_id = default,
+        revision = default
     {% if only_if_settings_changed %}
     where known.fingerprint != excluded.fingerprint
     {% endif %};
+{% endmacro %}
+
+
+{# To be called by every increment, with a condition that tells whether it wrote: for those who ask what is new. #}
+{% macro record_revision(has_written) %}
+    update intermediate.model_states
+    set revision = default
+    where model = '{{ model.name }}' and ({{ has_written }});
 {% endmacro %}
 
 

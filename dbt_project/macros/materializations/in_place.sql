@@ -6,8 +6,8 @@
   see the old rows or the new ones, never none (TRUNCATE would show an older snapshot an empty table), and only
   rows that really differ are written.
 
-  incremental   an increment recomputes what `touched` names (a temporary table that the model's pre-hook fills, with
-                the columns of `unique_key`; only increments run it) and replaces what differs; else a full refresh
+  incremental   an increment recomputes what `touched` names (a temporary table that the model's pre-hook fills; only
+                increments run it) and replaces what differs; else a full refresh
   table         recomputed at every run, replaced where it differs
 #}
 
@@ -28,19 +28,14 @@
     {% call statement() %}{{ claim_batches(is_increment) }}{% endcall %}
 
     {% if not is_increment %}
+        {% if existing is not none and not should_full_refresh() %}{% do tell_why_refreshed() %}{% endif %}
         {% do refill(existing, destination, sql) %}
         {% call statement() %}{{ record_refresh() }}{% endcall %}
     {% elif run_query('select count(*) from claimed')[0][0] == 0 %}
         {% call noop_statement('main', 'NOTHING NEW', 'NOTHING NEW', 0) %}{{ sql }}{% endcall %}
     {% else %}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
-        {% set within -%}
-            ({{ config.require('unique_key') | join(', ') }}) in (
-            select {{ config.require('unique_key') | join(', ') }}
-            from {{ touched() }}
-        )
-        {%- endset %}
-        {% do replace_what_differs(destination, sql, within) %}
+        {% do replace_what_differs(destination, sql, touched_rows(destination)) %}
     {% endif %}
 
     {% call statement() %}{{ consume_batches(is_increment) }}{% endcall %}
@@ -65,7 +60,9 @@
     {% if existing is none or should_full_refresh() %}
         {% do refill(existing, destination, sql) %}
     {% else %}
-        {% do replace_what_differs(destination, sql, 'true') %}
+        {% do add_missing_columns(destination, model.columns) %}
+        {% do replace_what_differs(destination, sql, destination) %}
+        {% do tell_why_refreshed() %}
     {% endif %}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
@@ -80,10 +77,35 @@
 {% endmaterialization %}
 
 
-{# The temporary table that names the keys an increment recomputes. #}
+{# The temporary table that names what an increment recomputes. #}
 {% macro touched() -%}
     touched_keys
 {%- endmacro %}
+
+
+{#
+  The stored rows that an increment recomputes: those that agree with a touched one in the columns of `unique_key`, and
+  for which the condition meta.within holds, if the model's YAML gives one. One search by index for each touched row.
+#}
+{% macro touched_rows(destination) %}
+    (
+        select stored.*
+        from {{ touched() }} as touched
+        cross join lateral (
+            select *
+            from {{ destination }}
+            where
+                {% for column in config.require('unique_key') %}
+                {{ column }} = touched.{{ column }}{% if not loop.last %} and{% endif %}
+
+                {% endfor %}
+                {% if config.get('meta', {}).get('within') %}
+                and {{ config.get('meta').within }}
+                {% endif %}
+            offset 0 /* keeps the search by index from becoming a join of everything with everything */
+        ) as stored
+    ) as touched_rows
+{% endmacro %}
 
 
 {#
@@ -107,8 +129,6 @@
 
 {# All rows anew. The table is made if it is not there; one of another shape is brought into shape. #}
 {% macro refill(existing, destination, sql) %}
-    {% set logged = config.get('meta', {}).get('logged_columns', []) %}
-    {% set changes = changes_of(model.name) %}
     {% if existing is not none and not existing.is_table %}
         {% call statement() %}drop view {{ existing }}{% endcall %}
         {% set existing = none %}
@@ -116,25 +136,10 @@
     {% if existing is none %}
         {% call statement('main') %}{{ get_create_table_as_sql(False, destination, sql) }}{% endcall %}
         {% do create_indexes(destination) %}
-        {% if logged %}
-            {% call statement() %}
-                drop table if exists {{ changes }};
-                create table {{ changes }} as
-                select
-                    null::bigint as batch_id,
-                    {{ logged | join(', ') }}
-                from {{ destination }}
-                limit 0;
-                create index on {{ changes }} (batch_id);
-            {% endcall %}
-        {% endif %}
     {% else %}
-        {% do add_missing_columns(destination) %}
+        {% do add_missing_columns(destination, model.columns) %}
         {% call statement('main') %}
             {{ get_assert_columns_equivalent(sql) }}
-            {% if logged %}
-            delete from {{ changes }};
-            {% endif %}
             delete from {{ destination }};
             insert into {{ destination }} ({{ model.columns | join(', ') }})
             select {{ model.columns | join(', ') }}
@@ -143,44 +148,46 @@
             ) as recomputed;
         {% endcall %}
     {% endif %}
+    {% if config.get('meta', {}).get('logged_columns') %}{% do empty_log_of_changes(destination) %}{% endif %}
     {% call statement() %}analyze {{ destination }}{% endcall %}
     {% do persist_docs(destination, model) %}
 {% endmacro %}
 
 
 {#
-  Puts the recomputed rows in the place of those `within` the given condition, writing only what differs.
+  Puts the recomputed rows in the place of the given stored ones (a table or subquery), writing only what differs.
 
-  Rows are told apart by the columns of the model's unique index. Keys that no longer yield a row lose theirs. The
+  Rows are told apart by the columns of the model's unique index. Stored rows that no recomputed one equals go. The
   rows that went and came are logged for the model's children.
 #}
-{% macro replace_what_differs(destination, sql, within) %}
+{% macro replace_what_differs(destination, sql, stored_rows) %}
     {% set columns = model.columns | join(', ') %}
     {% set logged = config.get('meta', {}).get('logged_columns', []) %}
     {% set key = (config.get('indexes') | selectattr('unique', 'true') | first).columns %}
-    {% do add_missing_columns(destination) %}
     {% call statement('main') %}
         {{ get_assert_columns_equivalent(sql) }}
         create temporary table recomputed on commit drop as
         {{ sql }};
         analyze recomputed;
 
+        create temporary table stored on commit drop as
+        select {{ columns }}
+        from {{ stored_rows }};
+        analyze stored;
+
         create temporary table stale on commit drop as
         select {{ columns }}
-        from {{ destination }}
-        where {{ within }}
+        from stored
         except
         select {{ columns }}
         from recomputed;
-        analyze stale;
 
         create temporary table fresh on commit drop as
         select {{ columns }}
         from recomputed
         except
         select {{ columns }}
-        from {{ destination }}
-        where {{ within }};
+        from stored;
 
         {% if logged %}
         insert into {{ changes_of(model.name) }} (batch_id, {{ logged | join(', ') }})
@@ -194,27 +201,60 @@
         ) as changed;
         {% endif %}
 
-        delete from {{ destination }} as destination
-        using stale
-        where
-            {% for column in key %}
-            destination.{{ column }} = stale.{{ column }}{% if not loop.last %} and{% endif %}
+        {# By their places in the table, looked up one by one: a join with the whole table might well read all of it. #}
+        delete from {{ destination }}
+        where ctid = any(array(
+            select old_row.place
+            from stale
+            cross join lateral (
+                select ctid as place
+                from {{ destination }}
+                where
+                    {% for column in key %}
+                    {{ column }} = stale.{{ column }}{% if not loop.last %} and{% endif %}
 
-            {% endfor %};
+                    {% endfor %}
+                offset 0
+            ) as old_row
+        ));
 
         insert into {{ destination }} ({{ columns }})
         select {{ columns }}
         from fresh;
+
+        {{ record_revision('exists (select from stale) or exists (select from fresh)') }}
     {% endcall %}
 {% endmacro %}
 
 
-{# A column that a newer version of the model brings is appended; one that it lacks or types otherwise is an error. #}
-{% macro add_missing_columns(destination) %}
-    {% set existing = adapter.get_columns_in_relation(destination) | map(attribute='name') | list %}
-    {% for column in model.columns.values() if column.name not in existing %}
+{# The table in which a model's children find what its increments changed: after a full refresh, nothing yet. #}
+{% macro empty_log_of_changes(destination) %}
+    {% set changes = changes_of(model.name) %}
+    {% set logged = config.get('meta').logged_columns %}
+    {% if load_relation(changes) is none %}
         {% call statement() %}
-            alter table {{ destination }} add column {{ column.name }} {{ column.data_type }}
+            create table {{ changes }} as
+            select
+                null::bigint as batch_id,
+                {{ logged | join(', ') }}
+            from {{ destination }}
+            limit 0;
+            create index on {{ changes }} (batch_id);
+        {% endcall %}
+    {% else %}
+        {% do add_missing_columns(changes, logged) %}
+        {% call statement() %}delete from {{ changes }}{% endcall %}
+    {% endif %}
+{% endmacro %}
+
+
+{# Columns that a newer version of the model brings are appended; one of another type is an error. #}
+{% macro add_missing_columns(relation, names) %}
+    {% set existing = adapter.get_columns_in_relation(relation) | map(attribute='name') | list %}
+    {% for column in model.columns.values() if column.name in names and column.name not in existing %}
+        {% call statement() %}
+            alter table {{ relation }} add column {{ column.name }} {{ column.data_type }}
+            {{ column.constraints | selectattr('type', 'equalto', 'custom') | map(attribute='expression') | join(' ') }}
         {% endcall %}
     {% endfor %}
 {% endmacro %}
