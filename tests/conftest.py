@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile("footfall", deadline=None)
+# Hours of it: pytest --hypothesis-profile soak --timeout 0.
+settings.register_profile("soak", settings.get_profile("footfall"), max_examples=10_000)
 settings.load_profile("footfall")
 
 
@@ -28,6 +30,14 @@ def public_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the public data sets are not in {folder}")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of how many cases a test has judged, where it counted them (`record_property("judged", …)`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "judged":
+                terminalreporter.write_line(f"{report.nodeid} judged {value}.")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

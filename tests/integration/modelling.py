@@ -181,6 +181,13 @@ class Models:
         result = self.dbt("build", *arguments)
         assert result.success, _account(result)
 
+    def compile_inline(self, statement: str) -> str:
+        """Have dbt fill in the macros of a statement."""
+        result = self.dbt("compile", "--inline", statement)
+        assert result.success, _account(result)
+        compiled: str = result.result.results[0].node.compiled_code  # type: ignore[union-attr]
+        return compiled
+
     def rows(self, table: str, columns: str = "*", order: str = "1") -> list[tuple[Any, ...]]:
         with self.warehouse.connect("bi_reader", row_factory=tuple_row) as connection:
             return connection.execute(f"select {columns} from marts.{table} order by {order}").fetchall()  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 from psycopg.rows import tuple_row
 
 from tests.integration.modelling import Models
-from tests.integration.reference_models import ReferenceModels, moment
+from tests.integration.reference_models import moment
 from tests.reference.events import MINUTE
 from tests.reference.histories import micros
 from tests.reference.instants import bucket_end, bucket_start
@@ -74,13 +74,13 @@ def _change_between(before: datetime, after: datetime, zone: ZoneInfo) -> dateti
 
 
 @pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[ReferenceModels]:
-    opened = Models(warehouse)
-    yield ReferenceModels(opened)
-    opened.close()
+def models(warehouse: Warehouse) -> Iterator[Models]:
+    models = Models(warehouse)
+    yield models
+    models.close()
 
 
-def test_bounds_of_hours_and_days(models: ReferenceModels) -> None:
+def test_bounds_of_hours_and_days(models: Models) -> None:
     changes = changes_of_clocks()
     assert len(changes) > 30
     probes = [
@@ -90,7 +90,7 @@ def test_bounds_of_hours_and_days(models: ReferenceModels) -> None:
         for more in (0, -1)
     ]
     expected = {}
-    with models.models.warehouse.connect("transformer", row_factory=tuple_row) as connection:
+    with models.warehouse.connect("transformer", row_factory=tuple_row) as connection:
         # The session's own zone must not matter.
         connection.execute("set timezone = 'Asia/Tokyo'")
         connection.execute(
