@@ -7,7 +7,8 @@
   rows that really differ are written.
 
   incremental   an increment recomputes what `touched` names (a temporary table that the model's pre-hook fills; only
-                increments run it) and replaces what differs; else a full refresh
+                increments run it) and replaces what differs among the rows that agree with it in the columns of
+                `unique_key`, and for which the condition meta.within holds if there is one; else a full refresh
   table         recomputed at every run, replaced where it differs
 #}
 
@@ -35,7 +36,8 @@
         {% call noop_statement('main', 'NOTHING NEW', 'NOTHING NEW', 0) %}{{ sql }}{% endcall %}
     {% else %}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
-        {% do replace_what_differs(destination, sql, touched_rows(destination)) %}
+        {% set within = config.get('meta', {}).get('within') %}
+        {% do replace_what_differs(destination, sql, touched_rows(destination, config.require('unique_key'), within)) %}
     {% endif %}
 
     {% call statement() %}{{ consume_batches(is_increment) }}{% endcall %}
@@ -83,29 +85,23 @@
 {%- endmacro %}
 
 
-{#
-  The stored rows that an increment recomputes: those that agree with a touched one in the columns of `unique_key`, and
-  for which the condition meta.within holds, if the model's YAML gives one. One search by index for each touched row.
-#}
-{% macro touched_rows(destination) %}
+{# The rows of a table that agree with a touched row in the given columns: one search by index for each touched row. #}
+{% macro touched_rows(relation, columns, within=none) -%}
     (
-        select stored.*
+        select found.*
         from {{ touched() }} as touched
         cross join lateral (
             select *
-            from {{ destination }}
+            from {{ relation }}
             where
-                {% for column in config.require('unique_key') %}
-                {{ column }} = touched.{{ column }}{% if not loop.last %} and{% endif %}
-
-                {% endfor %}
-                {% if config.get('meta', {}).get('within') %}
-                and {{ config.get('meta').within }}
-                {% endif %}
+                {% for column in columns -%}
+                {{ column }} = touched.{{ column }}{{ ' and' if not loop.last }}
+                {% endfor -%}
+                {% if within %}and {{ within }}{% endif %}
             offset 0 /* keeps the search by index from becoming a join of everything with everything */
-        ) as stored
+        ) as found
     ) as touched_rows
-{% endmacro %}
+{%- endmacro %}
 
 
 {#

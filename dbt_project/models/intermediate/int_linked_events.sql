@@ -1,15 +1,9 @@
+{# An increment knows stretches of histories only, and lets none look into another. #}
+{% set history = 'person_id, camera_id' ~ (', stretch' if is_incremental()) %}
 with
 
 events as (
-    select * from {{ ref('stg_events') }}
-    {% if is_incremental() %}
-    where (person_id, camera_id) in (
-        select
-            touched.person_id,
-            touched.camera_id
-        from {{ touched() }} as touched
-    )
-    {% endif %}
+    select * from {{ events_of_stretches() if is_incremental() else ref('stg_events') }}
 ),
 
 parameters as (
@@ -20,8 +14,7 @@ parameters as (
 signals as (
     select
         event_id,
-        person_id,
-        camera_id,
+        {{ history }},
         event_type,
         event_time,
         bool_or(event_type = 'entry') over instant as instant_has_entry,
@@ -31,11 +24,11 @@ signals as (
     where event_type in ('entry', 'exit') and not is_anonymous and not is_ignored
     window
         instant as (
-            partition by person_id, camera_id order by event_time
+            partition by {{ history }} order by event_time
             groups between current row and current row
         ),
         instant_before as (
-            partition by person_id, camera_id order by event_time
+            partition by {{ history }} order by event_time
             groups between 1 preceding and 1 preceding
         )
 ),
@@ -59,7 +52,7 @@ answers as (
         ) over history as last_no
     from signals
     cross join parameters
-    window history as (partition by signals.person_id, signals.camera_id order by signals.event_time)
+    window history as (partition by {{ history }} order by signals.event_time)
 ),
 
 /* At a mixed instant the exits come first if the person is inside, else the entries do. */
@@ -77,8 +70,7 @@ places as (
 ordered as (
     select
         places.event_id,
-        places.person_id,
-        places.camera_id,
+        {{ history }},
         places.event_type,
         places.event_time,
         places.place_in_instant,
@@ -91,7 +83,7 @@ ordered as (
     from places
     cross join parameters
     window history as (
-        partition by places.person_id, places.camera_id
+        partition by {{ history }}
         order by places.event_time, places.place_in_instant, places.event_id
     )
 ),
@@ -109,7 +101,7 @@ neighbours as (
     from ordered
     where not is_repeat
     window history as (
-        partition by person_id, camera_id
+        partition by {{ history }}
         order by event_time, place_in_instant, event_id
     )
 ),
@@ -176,7 +168,7 @@ links as (
         end_time as exit_time
     from events
     where event_type = 'appearance' and end_time is not null and not is_anonymous and not is_ignored
-    window identical as (partition by person_id, camera_id, event_time, end_time order by event_id)
+    window identical as (partition by {{ history }}, event_time, end_time order by event_id)
 ),
 
 final as (
@@ -208,6 +200,9 @@ final as (
         {{ microseconds('links.exit_time - links.entry_time') }} as dwell_microseconds
     from events
     left join links on events.event_id = links.event_id
+    {% if is_incremental() %}
+    where not events.is_beyond
+    {% endif %}
 )
 
 select * from final

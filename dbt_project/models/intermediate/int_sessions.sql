@@ -1,16 +1,12 @@
 with
 
 opening_events as (
-    select events.* from {{ ref('int_linked_events') }} as events
     {% if is_incremental() %}
-    inner join {{ touched() }} as touched
-        on
-            events.person_id = touched.person_id
-            and events.camera_id = touched.camera_id
-            and events.event_time = touched.event_time
-            and events.event_id = touched.session_id
+    select * from {{ touched_rows(ref('int_linked_events'), ['person_id', 'camera_id', 'event_time', 'event_id']) }}
+    {% else %}
+    select * from {{ ref('int_linked_events') }}
     {% endif %}
-    where events.opens_session
+    where opens_session
 ),
 
 final as (

@@ -32,7 +32,7 @@ final as (
         {{ folded_id('events.person_id') }} = any(parameters.anonymous_ids) as is_anonymous,
         (
             {{ folded_id('events.person_id') }} = any(parameters.excluded_ids)
-            or coalesce(events.confidence < parameters.min_confidence, false)
+            or {{ is_too_uncertain('events.confidence', 'parameters.min_confidence') }}
         ) as is_ignored,
         events.event_time > files.arrived_at as is_after_arrival
     from events
