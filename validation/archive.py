@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
-from validation.landing import Identity, Waiting
+from validation.landing import Identity, Waiting, ending_of
 
 _BLOCK = 2**20
 _INCOMING = "incoming"
@@ -55,7 +55,7 @@ class Archive:
             _check_unchanged(waiting, source)
             path = self.find(digest)
             if path is None or path.stat().st_size != waiting.size_bytes:
-                path = path or self.folder / digest[:2] / f"{digest}{waiting.ending or ''}"
+                path = path or self.folder / digest[:2] / f"{digest}{ending_of(waiting.name) or ''}"
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 os.fsync(target)
                 partial.rename(path)

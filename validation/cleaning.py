@@ -33,6 +33,7 @@ from validation.problems import FileProblem, Reject
 from validation.profiles import FieldName
 from validation.reading import Chunk
 from validation.rejections import Describer, Finding, naming_its_row
+from validation.row_zones import RowZones
 from validation.rules import LoadingRules
 from validation.tally import CleaningSummary, Tally
 from validation.timestamps import DateOrder, ParsedTimes, localise, parse
@@ -138,13 +139,7 @@ class Cleaner:
         self._types: dict[str, EventType] = {**KNOWN_WORDS, **match.profile.event_words}
         self._unknown_type: EventType = "appearance" if match.profile.rows == "interval" else "other"
         self._listed = {camera.camera_id for camera in cameras}
-        # A row's zone is the profile's if it names one, else its camera's, else the default (the first).
-        if match.profile.timezone is not None:
-            self._zones, self._zone_of = [match.profile.timezone], dict[str, int]()
-        else:
-            named = {camera.camera_id: camera.timezone for camera in cameras if camera.timezone}
-            self._zones = list(dict.fromkeys([rules.default_timezone, *named.values()]))
-            self._zone_of = {camera: self._zones.index(zone) for camera, zone in named.items()}
+        self._zones = RowZones(match.profile.timezone, cameras, rules.default_timezone, self._prefix)
         self._tally = Tally()
 
     def clean(self, chunk: Chunk) -> CleanChunk:
@@ -159,7 +154,7 @@ class Cleaner:
 
     def summary(self) -> CleaningSummary:
         """Say what all chunks so far came to; how many dates were ambiguous is told where their order is decided."""
-        return self._tally.summary(unknown_words_are=self._unknown_type)
+        return self._tally.summary(unknown_words_are=self._unknown_type, local_zones=self._zones.used())
 
     def _judge(self, cells: Cells) -> _Judged:
         words, types = self._event_words(cells)
@@ -208,7 +203,8 @@ class Cleaner:
         start_texts = cells.text(self._sources["timestamp"])
         end_texts = pc.if_else(pc.is_in(types, _POINTS), NO_TEXT, cells.text(self._sources.get("end_time")))
         starts, ends = (self._parsed(texts) for texts in (start_texts, end_texts))
-        local = localise(starts, ends, self._zones, self._zone_index(cameras))
+        self._zones.note(cameras, (starts.ok & ~starts.has_offset) | (ends.ok & ~ends.has_offset))
+        local = localise(starts, ends, self._zones.names, self._zones.index(cameras))
         return _Times(
             np.clip(local.start, EARLIEST, LATEST),
             np.clip(ends.micros if local.end is None else local.end, EARLIEST, LATEST),
@@ -223,15 +219,6 @@ class Cleaner:
         parsed = parse(texts, self._order, self._match.profile.timestamp_formats)
         self._tally.time_formats.update(parsed.formats)
         return parsed
-
-    def _zone_index(self, cameras: pa.Array) -> Int64s:
-        """Find the place in self._zones of each row's zone."""
-        if not self._zone_of:
-            return np.zeros(len(cameras), np.int64)
-        encoded = cameras.dictionary_encode()
-        places = [self._zone_of.get(self._prefix + camera, 0) for camera in encoded.dictionary.to_pylist()]
-        indices: Int64s = pc.fill_null(encoded.indices, len(places)).to_numpy()
-        return np.array([*places, 0], np.int64)[indices]
 
     def _failures(self, cells: Cells, table: pa.Table) -> tuple[list[Finding], dict[str, Bools]]:
         """Why rows are to be rejected, and at which rows an optional number is out of its range."""

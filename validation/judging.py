@@ -1,7 +1,7 @@
 """One archived file from bytes to staged rows: reading, deciding the date order, cleaning, staging.
 
 What is known about the file grows here while it is read, so that a file that turns out to be unusable is still
-described. Whether it is loaded, and what the ledger says, is decided in `loading`.
+described. Whether it is loaded, and what the ledger says, is decided in `deciding`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Literal
 
 from validation.cameras import Camera
 from validation.cleaning import Cleaner, time_columns
+from validation.landing import ENDINGS, ending_of, is_too_deep
 from validation.matching import Match, match
 from validation.outcomes import Account, Detected
-from validation.problems import Notice, Reject
+from validation.problems import FileProblem, Notice, Reject
 from validation.profiles import Profile
 from validation.reading import Chunk, SourceFile, open_source
 from validation.rules import LoadingRules
@@ -36,10 +37,12 @@ Report = Callable[[Literal["surveying", "reading"], int, int], None]
 class Content:
     """What is judged, and by which rules; the same values give the same rows at any time.
 
-    `path` is the copy in the archive, `arrived_at` the recorded arrival, which is "now" for the rules.
+    `path` is the copy in the archive, `name` that in the landing folder; `arrived_at` is the recorded arrival, which is
+    "now" for the rules.
     """
 
     path: Path
+    name: str
     site: str | None
     arrived_at: datetime
     rules: LoadingRules
@@ -63,6 +66,7 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
 
     Raises FileProblem where the file cannot be used; `judgement` then holds what was found out before.
     """
+    _refuse_by_name(content.name)
     source = open_source(content.path)
     judgement.detected = Detected(
         encoding=source.dialect.encoding,
@@ -73,7 +77,9 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
     )
     judgement.notices = tuple(source.notices)
     found = match(source.header, content.profiles)
-    judgement.detected = replace(judgement.detected, profile=found.profile.name)
+    judgement.detected = replace(
+        judgement.detected, profile=found.profile.name, profile_fingerprint=found.profile.fingerprint
+    )
     judging = _Judging(content, source, found, staging, judgement, report)
     try:
         # Few files hold dates whose order matters; those that do are looked through first.
@@ -84,6 +90,22 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
         judgement.notices += tuple(notices)
         staging.clear()
         judging.stage(order)
+
+
+def _refuse_by_name(name: str) -> None:
+    if is_too_deep(name):
+        raise FileProblem(
+            "too_deep",
+            "The file lies in a folder within a folder. A folder in the landing folder names a site, and there is "
+            "nothing below it.",
+            "Drop the file into the landing folder itself or into the folder of its site.",
+        )
+    if ending_of(name) is None:
+        raise FileProblem(
+            "unknown_ending",
+            f"The name does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, so it is not taken for a table.",
+            "Export it as CSV (a workbook: save as 'CSV UTF-8'), or rename it if it is one.",
+        )
 
 
 class _OrderMattersError(Exception):
@@ -143,7 +165,9 @@ class _Judging:
 
     def _complete(self, summary: CleaningSummary, first_rejects: list[Reject]) -> None:
         judgement = self.judgement
-        judgement.detected = replace(judgement.detected, time_formats=dict(summary.time_formats))
+        judgement.detected = replace(
+            judgement.detected, time_formats=dict(summary.time_formats), local_zones=summary.local_zones
+        )
         judgement.notices += tuple(summary.notices)
         judgement.account = Account(summary.rows_read, rows_rejected=summary.rows_rejected, rows_held=summary.rows_good)
         judgement.reject_counts = dict(summary.reject_counts)

@@ -78,17 +78,6 @@ class Waiting:
         return shown(self.name)
 
     @property
-    def is_too_deep(self) -> bool:
-        """Whether it lies further down than a site's folder."""
-        return self.name.count("/") > 1
-
-    @property
-    def ending(self) -> str | None:
-        """The supported ending of its name, in lower case, or None."""
-        name = self.name.lower()
-        return max((ending for ending in ENDINGS if name.endswith(ending)), key=len, default=None)
-
-    @property
     def fingerprint(self) -> str:
         """A short text that is another one as soon as the name or anything about the file changes."""
         told = f"{self.identity}\0{self.name}".encode("utf-8", "surrogateescape")
@@ -106,6 +95,16 @@ class Stray:
 def shown(name: str) -> str:
     r"""Make valid text of a file name: a byte that is no UTF-8 is shown as `\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_too_deep(name: str) -> bool:
+    """Whether a file of this name in the landing folder lies further down than a site's folder."""
+    return name.count("/") > 1
+
+
+def ending_of(name: str) -> str | None:
+    """Give the supported ending of a file's name, in lower case, or None."""
+    return max((ending for ending in ENDINGS if name.lower().endswith(ending)), key=len, default=None)
 
 
 class LandingFolder:

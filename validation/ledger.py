@@ -1,12 +1,12 @@
 """The ledger in PostgreSQL: a row per content, a row per arrival. It is the truth about which file is loaded.
 
 Only the statements on `raw.files`, `raw.arrivals` and `raw.batches` are here. When which of them is due is decided in
-`loading`; rows of events are handled in `staging`.
+`loading` and `corrections`; rows of events are handled in `staging`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,21 +15,23 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 
 from validation.landing import Waiting
 from validation.outcomes import Account, Detected, Earlier, Outcome
 from validation.problems import Notice
 from validation.rules import LoadingRules
+from validation.storable import storable, storable_json
 
 MAX_ATTEMPTS = 3
 FINISHED = ("loaded", "already_loaded", "quarantined")
 
+BatchKind = Literal["load", "retract", "release", "replay"]
 ArrivalOutcome = Literal["loaded", "already_loaded", "quarantined", "failed"]
 
 # Namespaces of advisory locks. A loader takes them in this order, at most one of each: no two wait for each other.
 _PATH_LOCK, _CONTENT_LOCK, _MERGE_LOCK = 0x466F6F01, 0x466F6F02, 0x466F6F03
 
+_FILE = "file_id, sha256, state, file_name, site, batch_id, finished_at"
 _ARRIVAL = "arrival_id, arrived_at, attempts, sha256, outcome, error, finished_at"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,6 +59,7 @@ class FileRow:
     """What the ledger says of one content."""
 
     file_id: int
+    sha256: str
     state: Literal["loading", "loaded", "quarantined", "failed", "retracted"]
     file_name: str
     site: str | None
@@ -80,28 +83,6 @@ def _modified_at(waiting: Waiting) -> datetime:
     """Return when the file says it was changed, which may be any time, cut to what can be stored."""
     micros = min(max(waiting.modified_ns // 1000, -_LATEST_MICROS // 2), _LATEST_MICROS)
     return _EPOCH + timedelta(microseconds=micros)
-
-
-def _storable(text: str) -> str:
-    """Text that PostgreSQL takes: no NUL character, no lone surrogate."""
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
-
-
-def _storable_json(value: object) -> Jsonb:
-    def clean(value: object) -> object:
-        match value:
-            case str():
-                return _storable(value)
-            case Mapping():
-                return {clean(str(key)): clean(item) for key, item in value.items()}
-            case list() | tuple():
-                return [clean(item) for item in value]
-            case datetime():
-                return value.isoformat()
-            case _:
-                return value
-
-    return Jsonb(clean(value))
 
 
 class Ledger:
@@ -204,7 +185,7 @@ class Ledger:
         """Note the verdict; the file may still lie where it was dropped."""
         self._connection.execute(
             "update raw.arrivals set outcome = %s, error = %s where arrival_id = %s",
-            (outcome, error and _storable(error), arrival.arrival_id),
+            (outcome, error and storable(error), arrival.arrival_id),
         )
 
     def finish_arrival(self, arrival: Arrival, now: datetime) -> None:
@@ -228,7 +209,7 @@ class Ledger:
             "update raw.arrivals set attempts = attempts - 1 where arrival_id = %s", (arrival.arrival_id,)
         )
         self._connection.execute(
-            "delete from raw.arrivals where arrival_id = %s and attempts = 0", (arrival.arrival_id,)
+            "delete from raw.arrivals where arrival_id = %s and attempts = 0 and outcome is null", (arrival.arrival_id,)
         )
 
     # Contents
@@ -237,7 +218,7 @@ class Ledger:
         """Look up what is known of a content."""
         with self._connection.cursor(row_factory=class_row(FileRow)) as cursor:
             return cursor.execute(
-                "select file_id, state, file_name, site, batch_id, finished_at from raw.files where sha256 = %s",
+                f"select {_FILE} from raw.files where sha256 = %s",  # noqa: S608
                 (sha256,),
             ).fetchone()
 
@@ -255,9 +236,9 @@ class Ledger:
                 attempts = case when files.state in ('loading', 'failed') then files.attempts + 1 else 1 end,
                 arrived_at = excluded.arrived_at, rules = excluded.rules, finished_at = null, batch_id = null,
                 profile = null, encoding = null, compression = null, delimiter = null, line_ending = null,
-                date_order = null, header = null, time_formats = null, rows_read = null, rows_loaded = null,
-                rows_rejected = null, rows_duplicate = null, rows_held = null, reject_counts = null, notices = null,
-                seconds = null, error_code = null, error = null
+                date_order = null, header = null, time_formats = null, profile_fingerprint = null, local_zones = null,
+                rows_read = null, rows_loaded = null, rows_rejected = null, rows_duplicate = null, rows_held = null,
+                reject_counts = null, notices = null, released = false, seconds = null, error_code = null, error = null
             where files.state <> 'loaded'
             returning file_id
             """,
@@ -268,19 +249,35 @@ class Ledger:
                 "size": waiting.size_bytes,
                 "arrived_at": arrived_at,
                 "run_id": run_id,
-                "rules": _storable_json(asdict(rules)),
+                "rules": storable_json(asdict(rules)),
             },
         ).fetchone()
         if row is None:
             raise RuntimeError(f"The content {sha256} is loaded and cannot be judged afresh.")
         file_id = int(row[0])
-        self._connection.execute("delete from raw.rejects where file_id = %s", (file_id,))
+        self.forget_rejects(file_id)
         return file_id
 
-    def begin_batch(self, file_id: int) -> int:
-        """Begin a batch for what a load brings; its number is greater than that of every batch committed so far."""
+    def judged_again(self, file_id: int, rules: LoadingRules, run_id: str, *, released: bool) -> None:
+        """Note by which rules a content was judged that is not begun afresh; `released`: whatever its rejects."""
+        self._connection.execute(
+            "update raw.files set rules = %s, run_id = %s, released = %s where file_id = %s",
+            (storable_json(asdict(rules)), run_id, released, file_id),
+        )
+
+    def count_events(self, file_id: int) -> int:
+        """Count the events that are a content's own."""
+        row = self._connection.execute("select count(*) from raw.events where file_id = %s", (file_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def forget_rejects(self, file_id: int) -> None:
+        """Forget which rows an earlier judgement set aside."""
+        self._connection.execute("delete from raw.rejects where file_id = %s", (file_id,))
+
+    def begin_batch(self, kind: BatchKind, file_id: int) -> int:
+        """Begin a batch for what is done to a file; its number is greater than that of every batch committed so far."""
         row = self._connection.execute(
-            "insert into raw.batches (kind, file_id) values ('load', %s) returning batch_id", (file_id,)
+            "insert into raw.batches (kind, file_id) values (%s, %s) returning batch_id", (kind, file_id)
         ).fetchone()
         assert row is not None  # noqa: S101 - an insert returns its row
         return int(row[0])
@@ -295,7 +292,8 @@ class Ledger:
                 state = %(state)s, finished_at = %(now)s, batch_id = %(batch_id)s, profile = %(profile)s,
                 encoding = %(encoding)s, compression = %(compression)s, delimiter = %(delimiter)s,
                 line_ending = %(line_ending)s, date_order = %(date_order)s, header = %(header)s,
-                time_formats = %(time_formats)s, rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s,
+                time_formats = %(time_formats)s, profile_fingerprint = %(profile_fingerprint)s,
+                local_zones = %(local_zones)s, rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s,
                 rows_rejected = %(rows_rejected)s, rows_duplicate = %(rows_duplicate)s, rows_held = %(rows_held)s,
                 reject_counts = %(reject_counts)s, notices = %(notices)s, seconds = %(seconds)s,
                 error_code = %(error_code)s, error = %(error)s
@@ -312,50 +310,65 @@ class Ledger:
                 "delimiter": detected.delimiter,
                 "line_ending": detected.line_ending,
                 "date_order": detected.date_order,
-                "header": _storable_json(detected.header),
-                "time_formats": _storable_json(detected.time_formats),
+                "header": storable_json(detected.header),
+                "time_formats": storable_json(detected.time_formats),
+                "profile_fingerprint": detected.profile_fingerprint,
+                "local_zones": None if detected.local_zones is None else storable_json(detected.local_zones),
                 "rows_read": account and account.rows_read,
                 "rows_loaded": account.rows_loaded if account and not held else None,
                 "rows_rejected": account and account.rows_rejected,
                 "rows_duplicate": account and account.rows_duplicate,
                 "rows_held": account.rows_held if account and held else None,
-                "reject_counts": _storable_json(outcome.reject_counts),
-                "notices": _storable_json([asdict(notice) for notice in outcome.notices]),
+                "reject_counts": storable_json(outcome.reject_counts),
+                "notices": storable_json([asdict(notice) for notice in outcome.notices]),
                 "seconds": outcome.seconds,
                 "error_code": problem and problem.code,
-                "error": problem and _storable(f"{problem.sentence} {problem.advice}".strip()),
+                "error": problem and storable(f"{problem.sentence} {problem.advice}".strip()),
             },
         )
+
+    def retract_file(self, file_id: int, batch_id: int, run_id: str, now: datetime) -> None:
+        """Note that the rows of a loaded content are not loaded any more."""
+        self._connection.execute(
+            "update raw.files set state = 'retracted', rows_held = rows_loaded + rows_duplicate, rows_loaded = null,"
+            " rows_duplicate = 0, released = false, batch_id = %s, run_id = %s, finished_at = %s where file_id = %s",
+            (batch_id, run_id, now, file_id),
+        )
+
+    def namesake(self, waiting: Waiting, sha256: str) -> FileRow | None:
+        """Find the other content that is loaded under the name of this file; the last, where there are several."""
+        with self._connection.cursor(row_factory=class_row(FileRow)) as cursor:
+            return cursor.execute(
+                f"select {_FILE} from raw.files where file_name = %s and sha256 <> %s and state = 'loaded'"  # noqa: S608
+                " order by finished_at desc, file_id desc limit 1",
+                (waiting.shown_name, sha256),
+            ).fetchone()
 
     def fail_file(self, sha256: str, error: str, now: datetime) -> None:
         """Note that a content could not be judged, for no fault of its own."""
         self._connection.execute(
             "update raw.files set state = 'failed', error_code = 'failed', error = %s, finished_at = %s"
             " where sha256 = %s and state = 'loading'",
-            (_storable(error), now, sha256),
+            (storable(error), now, sha256),
         )
 
-    def recorded(self, waiting: Waiting, sha256: str) -> Outcome:
-        """Return the outcome of a content that is loaded, as the ledger has it now."""
+    def recorded(self, sha256: str) -> Outcome:
+        """Return what became of a content, as the ledger has it now."""
         with self._connection.cursor(row_factory=dict_row) as cursor:
-            row = cursor.execute("select * from raw.files where sha256 = %s and state = 'loaded'", (sha256,)).fetchone()
+            row = cursor.execute("select * from raw.files where sha256 = %s", (sha256,)).fetchone()
         if row is None:
-            raise RuntimeError(f"The content {sha256} is not loaded.")
+            raise RuntimeError(f"The content {sha256} is not in the ledger.")
+        counts = {name: row[name] or 0 for name in ("rows_loaded", "rows_rejected", "rows_duplicate", "rows_held")}
         return Outcome(
-            state="loaded",
-            name=waiting.shown_name,
+            state=row["state"] if row["state"] in {"loaded", "retracted"} else "quarantined",
+            name=row["file_name"],
             site=row["site"],
             size_bytes=row["size_bytes"],
             sha256=sha256,
             file_id=row["file_id"],
             batch_id=row["batch_id"],
             arrived_at=row["arrived_at"],
-            account=Account(
-                row["rows_read"],
-                rows_loaded=row["rows_loaded"],
-                rows_rejected=row["rows_rejected"],
-                rows_duplicate=row["rows_duplicate"],
-            ),
+            account=None if row["rows_read"] is None else Account(row["rows_read"], **counts),
             detected=Detected(
                 row["profile"],
                 row["encoding"],
@@ -363,17 +376,19 @@ class Ledger:
                 row["delimiter"],
                 row["line_ending"],
                 row["date_order"],
-                tuple(row["header"]),
-                row["time_formats"],
+                tuple(row["header"] or ()),
+                row["time_formats"] or {},
+                row["profile_fingerprint"],
+                row["local_zones"],
             ),
-            reject_counts=row["reject_counts"],
-            notices=tuple(Notice(**notice) for notice in row["notices"]),
-            seconds=row["seconds"],
+            reject_counts=row["reject_counts"] or {},
+            notices=tuple(Notice(**notice) for notice in row["notices"] or ()),
+            seconds=row["seconds"] or 0.0,
         )
 
 
 def _site(waiting: Waiting) -> str | None:
-    return None if waiting.site is None else _storable(waiting.site)
+    return None if waiting.site is None else storable(waiting.site)
 
 
 def earlier(file: FileRow) -> Earlier:

@@ -8,17 +8,14 @@ never from the landing folder. What comes again after a crash is found in the le
 - committed as loaded: the arrival bears its outcome but is not finished, so the next look only removes the file;
 - committed as quarantined: the file is judged afresh, comes to the same verdict, and is moved.
 
-How rows are judged is in `judging`, the SQL in `staging` and `ledger`, the moving of unusable files in `quarantine`.
+What a content comes to is decided in `deciding`; the moving of unusable files is in `quarantine`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,15 +23,14 @@ import psycopg
 
 from validation.archive import Archived, Gone, StillBeingWritten, is_still
 from validation.context import LoadContext, LoadingFailed, cause, connect, failure
-from validation.judging import Content, Judgement, judge
-from validation.landing import ENDINGS, Waiting, companion_of
+from validation.deciding import Case, Deciding
+from validation.judging import Content
+from validation.landing import Waiting, companion_of
 from validation.ledger import MAX_ATTEMPTS, Arrival, FileRow, Ledger, earlier
-from validation.outcomes import TOO_MANY_REJECTED, Account, Outcome, Problem, percent
-from validation.problems import FileProblem, Notice, Reject
+from validation.outcomes import Outcome, Problem, State, moment
+from validation.problems import Notice
 from validation.progress import Progress, Reporter
-from validation.quarantine import set_aside
-from validation.rules import LoadingRules
-from validation.staging import Staging
+from validation.quarantine import rejects_of, set_aside
 
 __all__ = ["LoadContext", "LoadingFailed", "Progress", "load_file"]
 
@@ -99,89 +95,66 @@ class _Load:
             file = self._ledger.file(archived.sha256)
             if file is not None and file.state == "loaded":
                 return self._known(arrival, archived, file)
+            if file is not None and file.state == "retracted" and arrival.outcome in {"loaded", "already_loaded"}:
+                # It was taken back before it could be removed; only what is dropped after that is judged afresh.
+                head = self._head("retracted", arrival, archived.sha256, file.file_id)
+                return self._taken_away(arrival, head, archived.path)
             file_id = self._ledger.begin_file(
                 self._waiting, archived.sha256, arrival.arrived_at, self._context.rules, self._context.run_id
             )
-            outcome = Outcome(
-                state="quarantined",
-                name=self._waiting.shown_name,
-                site=self._waiting.site,
-                size_bytes=self._waiting.size_bytes,
-                sha256=archived.sha256,
-                file_id=file_id,
-                arrived_at=arrival.arrived_at,
-                attempt=arrival.attempts,
+            content = Content(
+                archived.path,
+                self._waiting.name,
+                self._waiting.site,
+                arrival.arrived_at,
+                self._context.rules,
+                self._context.profiles,
+                self._context.cameras,
+            )
+            head = replace(
+                self._head("quarantined", arrival, archived.sha256, file_id),
                 max_rejected_share=self._context.rules.max_rejected_share,
             )
-            return self._judged(arrival, archived, outcome)
+            case = Case("load", head, content)
+            deciding = Deciding(case, self._context, self._connection, self._report, self._began)
+            outcome = deciding.decide(lambda outcome: self._decide_arrival(arrival, outcome))
+            return self._taken_away(arrival, self._noting_namesake(outcome), archived.path)
 
-    def _judged(self, arrival: Arrival, archived: Archived, outcome: Outcome) -> Outcome:
-        """Judge a content that is not loaded, commit what it came to, and take the file out of the landing folder."""
-        judgement = Judgement()
-        rules = self._context.rules
-        content = Content(
-            archived.path, self._waiting.site, arrival.arrived_at, rules, self._context.profiles, self._context.cameras
-        )
-        try:
-            _refuse_by_name(self._waiting)
-            with self._connection.transaction():
-                staging = Staging(self._connection, _known_id(outcome))
-                judge(content, staging, judgement, self._report)
-                account = judgement.account or Account(0)
-                if Decimal(account.rows_rejected) > Decimal(str(rules.max_rejected_share)) * account.rows_read:
-                    outcome = replace(_described(outcome, judgement), problem=_too_many(account, rules))
-                else:
-                    outcome = self._merged(staging, _described(outcome, judgement))
-                self._commit(arrival, outcome)
-        except FileProblem as problem:
-            # The rows that had been staged until then are gone with the transaction, and are not told of.
-            judgement = Judgement(judgement.detected, judgement.notices)
-            outcome = replace(_described(outcome, judgement), problem=Problem.of(problem))
-            with self._connection.transaction():
-                self._commit(arrival, outcome)
-        self._report("committed")
-        return self._taken_away(arrival, outcome, archived.path)
-
-    def _merged(self, staging: Staging, outcome: Outcome) -> Outcome:
-        """Make events of the staged rows; whoever waits for it hears that it goes on."""
-        self._report("merging", 0)
-        with self._report.heartbeat("merging"):
-            self._ledger.lock_merging()
-            batch_id = self._ledger.begin_batch(_known_id(outcome))
-            merged = staging.merge(batch_id)
-        held = outcome.account or Account(0)
-        account = Account(
-            held.rows_read,
-            rows_loaded=merged.rows_loaded,
-            rows_rejected=held.rows_rejected,
-            rows_duplicate=merged.rows_duplicate,
-        )
-        return replace(outcome, state="loaded", batch_id=batch_id, account=account)
-
-    def _commit(self, arrival: Arrival, outcome: Outcome) -> None:
-        """Write the verdict into the ledger; the caller's transaction makes it true."""
+    def _decide_arrival(self, arrival: Arrival, outcome: Outcome) -> None:
         state: Literal["loaded", "quarantined"] = "loaded" if outcome.state == "loaded" else "quarantined"
-        outcome = replace(outcome, seconds=time.monotonic() - self._began)
-        self._ledger.decide_file(state, outcome, self._context.clock())
         self._ledger.decide_arrival(arrival, state, outcome.problem.sentence if outcome.problem else None)
-        self._report("committing")
+
+    def _head(self, state: State, arrival: Arrival, sha256: str | None, file_id: int | None) -> Outcome:
+        """Say what is known of the file before anything is known of its content."""
+        return Outcome(
+            state=state,
+            name=self._waiting.shown_name,
+            site=self._waiting.site,
+            size_bytes=self._waiting.size_bytes,
+            sha256=sha256,
+            file_id=file_id,
+            arrived_at=arrival.arrived_at,
+            attempt=arrival.attempts,
+        )
+
+    def _recorded(self, sha256: str) -> Outcome:
+        return replace(self._ledger.recorded(sha256), name=self._waiting.shown_name)
+
+    def _noting_namesake(self, outcome: Outcome) -> Outcome:
+        """Add a word on other content that is loaded under the same name; it is none of this content's own story."""
+        if outcome.state != "loaded" or outcome.sha256 is None:
+            return outcome
+        namesake = self._ledger.namesake(self._waiting, outcome.sha256)
+        return outcome if namesake is None else replace(outcome, notices=(*outcome.notices, _other_content(namesake)))
 
     def _known(self, arrival: Arrival, archived: Archived, file: FileRow) -> Outcome:
         """Finish with a content that is loaded: by an earlier drop, or by this one before it was broken off."""
         if arrival.outcome == "loaded":
-            outcome = self._ledger.recorded(self._waiting, archived.sha256)
+            outcome = self._noting_namesake(self._recorded(archived.sha256))
         else:
             self._ledger.decide_arrival(arrival, "already_loaded")
-            outcome = Outcome(
-                state="already_loaded",
-                name=self._waiting.shown_name,
-                site=self._waiting.site,
-                size_bytes=self._waiting.size_bytes,
-                sha256=archived.sha256,
-                file_id=file.file_id,
-                arrived_at=arrival.arrived_at,
-                attempt=arrival.attempts,
-                earlier=earlier(file),
+            outcome = replace(
+                self._head("already_loaded", arrival, archived.sha256, file.file_id), earlier=earlier(file)
             )
         return self._taken_away(arrival, outcome, archived.path)
 
@@ -193,16 +166,8 @@ class _Load:
             "This need not be the file's fault. Run 'footfall doctor', and drop the file again when the cause is gone.",
         )
         file = self._ledger.file(arrival.sha256) if arrival.sha256 else None
-        outcome = Outcome(
-            state="quarantined",
-            name=self._waiting.shown_name,
-            site=self._waiting.site,
-            size_bytes=self._waiting.size_bytes,
-            sha256=arrival.sha256,
-            file_id=file.file_id if file else None,
-            arrived_at=arrival.arrived_at,
-            attempt=arrival.attempts,
-            problem=problem,
+        outcome = replace(
+            self._head("quarantined", arrival, arrival.sha256, file.file_id if file else None), problem=problem
         )
         with self._connection.transaction():
             if file is not None and file.state != "loaded":
@@ -217,7 +182,11 @@ class _Load:
             if outcome.state == "quarantined":
                 content = archived if outcome.account is not None else None
                 outcome = set_aside(
-                    self._waiting, self._context.landing, outcome, content, self._rejects_of(outcome.file_id)
+                    self._waiting,
+                    self._context.landing,
+                    outcome,
+                    content,
+                    rejects_of(self._connection, outcome.file_id),
                 )
             elif is_still(self._waiting):
                 # Whatever has been put in its place in the meantime is another drop.
@@ -232,18 +201,6 @@ class _Load:
         self._ledger.finish_arrival(arrival, self._context.clock())
         return outcome
 
-    def _rejects_of(self, file_id: int | None) -> Callable[[int, int], Mapping[int, Sequence[Reject]]]:
-        def between(first: int, last: int) -> Mapping[int, Sequence[Reject]]:
-            rows = self._connection.execute(
-                "select row_number, column_name, code, sentence, raw_text from raw.rejects"
-                " where file_id = %s and row_number between %s and %s order by row_number, reason",
-                (file_id, first, last),
-            ).fetchall()
-            rejects = (Reject(*row) for row in rows)
-            return {row: list(reasons) for row, reasons in groupby(rejects, key=lambda reject: reject.row_number)}
-
-        return between
-
     def _not_there(self) -> Outcome:
         """Say what became of a file that is not (any more) what was seen."""
         name, site = self._waiting.shown_name, self._waiting.site
@@ -252,7 +209,7 @@ class _Load:
         # Somebody else, who had the same file on his list, may just have loaded it.
         finished = self._ledger.finished_arrival(self._waiting)
         if finished is not None and finished.outcome == "loaded" and finished.sha256 is not None:
-            return self._ledger.recorded(self._waiting, finished.sha256)
+            return self._recorded(finished.sha256)
         return Outcome(state="gone", name=name, site=site)
 
     def _failed(self, arrival: Arrival, error: Exception) -> Outcome:
@@ -273,50 +230,17 @@ class _Load:
         raise failure from error
 
 
-def _refuse_by_name(waiting: Waiting) -> None:
-    if waiting.is_too_deep:
-        raise FileProblem(
-            "too_deep",
-            "The file lies in a folder within a folder. A folder in the landing folder names a site, and there is "
-            "nothing below it.",
-            "Drop the file into the landing folder itself or into the folder of its site.",
-        )
-    if waiting.ending is None:
-        raise FileProblem(
-            "unknown_ending",
-            f"The name does not end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, so it is not taken for a table.",
-            "Export it as CSV (a workbook: save as 'CSV UTF-8'), or rename it if it is one.",
-        )
-
-
-def _too_many(account: Account, rules: LoadingRules) -> Problem:
-    return Problem(
-        TOO_MANY_REJECTED,
-        f"{account.rows_rejected:,} of {account.rows_read:,} rows ({percent(account.rejected_share)}) were rejected; "
-        f"at most {percent(rules.max_rejected_share)} may be. With so many, the whole file may be read wrongly.",
-        "Look at the commonest reasons first: often all of them have one cause.",
-    )
-
-
-def _described(outcome: Outcome, judgement: Judgement) -> Outcome:
-    return replace(
-        outcome,
-        account=judgement.account,
-        detected=judgement.detected,
-        notices=judgement.notices,
-        reject_counts=judgement.reject_counts,
-        first_rejects=judgement.first_rejects,
-    )
-
-
-def _known_id(outcome: Outcome) -> int:
-    if outcome.file_id is None:
-        raise RuntimeError(f"{outcome.name} has no row in the ledger.")
-    return outcome.file_id
-
-
 def _failure(waiting: Waiting, error: Exception, attempt: int | None = None) -> LoadingFailed:
     tries = f" (attempt {attempt} of {MAX_ATTEMPTS})" if attempt is not None else ""
     return failure(
         f"{waiting.shown_name} could not be loaded{tries}", error, "The file stays where it is and is tried again."
+    )
+
+
+def _other_content(file: FileRow) -> Notice:
+    when = f" on {moment(file.finished_at)}" if file.finished_at else ""
+    return Notice(
+        "same_name",
+        f"A file of this name was loaded{when} with other content; its events stay. To take them back: footfall "
+        f"retract {file.sha256[:12]}",
     )

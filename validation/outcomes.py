@@ -42,7 +42,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """How the file turned out to be written. `date_order` is None where no date in it depends on one."""
+    """How the file turned out to be written, and what besides the rules its rows depend on.
+
+    `date_order` is None where no date in it depends on one. `profile_fingerprint` tells what the profile said;
+    `local_zones` the zones that times without an offset were read in, by camera, where they depend on the camera (None:
+    it was not read that far).
+    """
 
     profile: str | None = None
     encoding: str | None = None
@@ -52,6 +57,8 @@ class Detected:
     date_order: str | None = None
     header: tuple[str, ...] = ()
     time_formats: Mapping[str, int] = field(default_factory=dict)
+    profile_fingerprint: str | None = None
+    local_zones: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,13 @@ class Correction:
     events_changed: int = 0
     events_removed: int = 0
     events_kept: int = 0
+
+    @property
+    def changes(self) -> str:
+        """The same in words."""
+        counts = {"new": self.events_added, "changed": self.events_changed, "taken back": self.events_removed}
+        told = [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f"events: {', '.join(told)}" if told else "no event has changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +147,8 @@ class Outcome:
         """The verdict in two or three words."""
         match self.state:
             case "loaded":
+                if self.correction is not None:
+                    return "Released" if self.correction.kind == "release" else "Replayed"
                 empty = self.account is None or not self.account.rows_read
                 return "Usable, but empty" if empty else "Usable, with warnings" if self.has_warnings else "Usable"
             case "already_loaded":
@@ -161,7 +177,7 @@ class Outcome:
             case "quarantined":
                 return f"{name}{self._not_usable()}"
             case "retracted":
-                return f"{name}, its events were taken back."
+                return f"{name}{self._taken_back()}"
             case "waiting":
                 return f"{name} was still being written and will be looked at again."
             case "gone":
@@ -172,10 +188,20 @@ class Outcome:
         if account.rows_read == 0:
             return f"{name} has a header and no rows."
         share = f" ({percent(account.rejected_share)})" if account.rows_rejected else ""
+        changes = f"; {self.correction.changes}" if self.correction and self.correction.kind == "replay" else ""
         return (
             f"{name}, {account.rows_loaded:,} of {account.rows_read:,} rows loaded, "
-            f"{account.rows_rejected:,} rejected{share}, {account.rows_duplicate:,} duplicates."
+            f"{account.rows_rejected:,} rejected{share}, {account.rows_duplicate:,} duplicates{changes}."
         )
+
+    def _taken_back(self) -> str:
+        done = self.correction
+        if done is None:
+            return " had been taken back before it left the landing folder."
+        kept = f"{done.events_kept:,} that other files also brought stay" if done.events_kept else ""
+        if not done.events_removed:
+            return f", no event was taken back{f'; all {kept}' if kept else ': it had none'}."
+        return f", {_events(done.events_removed)} taken back{f'; {kept}' if kept else ''}."
 
     def _same_content(self) -> str:
         if self.earlier is None:
@@ -187,20 +213,28 @@ class Outcome:
         return f"has the same content as {on_one_line(self.earlier.name)}, loaded{when}{where}"
 
     def _not_usable(self) -> str:
+        nothing = "Nothing was loaded."
+        if self.correction is not None and self.correction.events_removed:
+            nothing = f"{_events(self.correction.events_removed)} taken back."
         if self.problem is not None and self.problem.code != TOO_MANY_REJECTED:
-            return f". {self.problem.sentence} Nothing was loaded."
+            return f". {self.problem.sentence} {nothing}"
         account, allowed = self.account or Account(0), self.max_rejected_share or 0.0
         return (
             f", {account.rows_rejected:,} of {account.rows_read:,} rows rejected ({percent(account.rejected_share)}) "
-            f"where at most {percent(allowed)} are allowed. Nothing was loaded."
+            f"where at most {percent(allowed)} are allowed. {nothing}"
         )
 
 
 # A camera need not be on the list; until there is one, none is.
-_NO_WARNINGS = {"unlisted_cameras"}
+# One export may be dropped day after day under one name.
+_NO_WARNINGS = {"unlisted_cameras", "same_name"}
 
 TOO_MANY_REJECTED = "too_many_rejected_rows"
 """The code of the problem that quarantines a file which could be read."""
+
+
+def _events(count: int) -> str:
+    return "1 event was" if count == 1 else f"{count:,} events were"
 
 
 def percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """Setting a whole file aside: `landing/rejected/NAME`, `NAME.rejects.csv`, `NAME.report.md`.
 
-Moves and writes files. That a file is quarantined is decided, and committed to the ledger, in `loading` before
+Moves and writes files. That a file is quarantined is decided, and committed to the ledger, in `deciding` before
 anything here happens; what the two companions say is worded in `reports`.
 """
 
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import csv
 import errno
+import filecmp
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+import psycopg
 
 from validation import reports
 from validation.archive import is_still
@@ -35,21 +39,61 @@ def set_aside(
     the meantime stays where it is: it is another drop. Companions of an earlier try at the same file are replaced.
     Raises OSError where the folder cannot be written to.
     """
-    folder = landing / REJECTED
-    folder.mkdir(exist_ok=True)
-    for part in Path(waiting.name).parent.parts:
-        folder /= part
-        folder.mkdir(exist_ok=True)
-    target = free_path(folder / waiting.path.name)
+    target = free_path(_folder(landing, waiting.name) / waiting.path.name)
     is_there = is_still(waiting)
     if is_there:
         outcome = replace(outcome, moved_to=target)
-    _write(target.with_name(fitting(target.name, ".rejects.csv")), _rejects_lines(outcome, content, rejects_of))
-    _write(target.with_name(fitting(target.name, ".report.md")), [reports.report(outcome)])
+    _write_companions(target, outcome, content, rejects_of)
     if is_there:
         _move(waiting.path, target)
         companion_of(waiting.path).unlink(missing_ok=True)
     return outcome
+
+
+def set_copy_aside(original: Path, landing: Path, outcome: Outcome, rejects_of: RejectsOf) -> Outcome:
+    """Copy an archived file whose events were taken back into the folder of the rejected ones, with its companions.
+
+    A copy that lies there already is left alone. Raises OSError where the folder cannot be written to.
+    """
+    folder = _folder(landing, outcome.name)
+    target = folder / fitting(Path(outcome.name).name, "")
+    if not (target.is_file() and not target.is_symlink() and filecmp.cmp(original, target, shallow=False)):
+        target = free_path(target)
+    outcome = replace(outcome, moved_to=target)
+    _write_companions(target, outcome, original if outcome.account is not None else None, rejects_of)
+    if not target.exists():
+        _copy(original, target, shutil.copyfile)
+    return outcome
+
+
+def rejects_of(connection: psycopg.Connection[Any], file_id: int | None) -> RejectsOf:
+    """Read the rejects of a file from the ledger."""
+
+    def between(first: int, last: int) -> Mapping[int, Sequence[Reject]]:
+        rows = connection.execute(
+            "select row_number, column_name, code, sentence, raw_text from raw.rejects"
+            " where file_id = %s and row_number between %s and %s order by row_number, reason",
+            (file_id, first, last),
+        ).fetchall()
+        rejects = (Reject(*row) for row in rows)
+        return {row: list(reasons) for row, reasons in groupby(rejects, key=lambda reject: reject.row_number)}
+
+    return between
+
+
+def _folder(landing: Path, name: str) -> Path:
+    """Make the folder for a file of this name."""
+    folder = landing / REJECTED
+    folder.mkdir(exist_ok=True)
+    for part in Path(name).parent.parts:
+        folder /= part
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _write_companions(target: Path, outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> None:
+    _write(target.with_name(fitting(target.name, ".rejects.csv")), _rejects_lines(outcome, content, rejects_of))
+    _write(target.with_name(fitting(target.name, ".report.md")), [reports.report(outcome)])
 
 
 def _rejects_lines(outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> Iterator[Sequence[str]]:
@@ -90,9 +134,14 @@ def _move(path: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         # A site's folder may be a mounted share.
-        partial = target.with_name(fitting(f".{target.name}", ".part"))
-        shutil.copy2(path, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(target)
+        _copy(path, target, shutil.copy2)
         path.unlink()
+
+
+def _copy(path: Path, target: Path, copy: Callable[[Path, Path], object]) -> None:
+    """Copy a file so that it appears whole."""
+    partial = target.with_name(fitting(f".{target.name}", ".part"))
+    copy(path, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.rename(target)

@@ -140,8 +140,12 @@ def _what_to_do(outcome: Outcome) -> str:
             "Correct the rows at the source, or in a copy of the file; the rejects file beside this report lists every "
             "row with its reasons, the text of the row between « and »."
         )
+    if outcome.correction is not None and outcome.correction.kind == "replay":
+        steps.append(
+            "It was judged under the settings of today. If it is they that are wrong, correct them and replay it."
+        )
     steps.append(
-        "Put the corrected file into the landing folder again, under any name. Nothing of this file was loaded, so "
+        "Put the corrected file into the landing folder again, under any name. Nothing of this file is loaded, so "
         "nothing will be counted twice."
     )
     return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))

@@ -1,7 +1,7 @@
 """Clean events into a staging table, and from there into `raw.events`: the SQL of a load.
 
-Everything here happens inside the caller's transaction. Which file is loaded, and what is noted about it, is decided in
-`loading` and written by `ledger`.
+Everything here happens inside the caller's transaction. What becomes of a file is decided in `deciding` and written by
+`ledger`; how rows leave `raw.events` again is in `withdrawing`.
 
 The event of several rows with one id is given by the row with the highest confidence (none is lowest), then the
 smallest hash of its other columns, then the smallest file hash, then the smallest row number: by nothing that depends
@@ -24,9 +24,9 @@ from validation import copy_format
 from validation.problems import Reject
 from validation.schemas import EVENT_SCHEMA
 
-_COLUMNS = ", ".join(EVENT_SCHEMA.names)
+COLUMNS = ", ".join(EVENT_SCHEMA.names)
 _KEY = ("person_id", "camera_id", "event_time", "event_id")
-_KEYS = ", ".join(_KEY)
+KEYS = ", ".join(_KEY)
 _KINDS: dict[str, copy_format.Kind] = {"event_id": "uuid", "attributes": "jsonb"}
 
 # What the winning row of an event gives it; the rest is determined by the event's id.
@@ -34,9 +34,17 @@ _GIVEN = ("event_type", "event_word", "zone", "confidence", "age", "age_group", 
 _CONTENT_HASH = (
     "sha256(convert_to(jsonb_build_array(event_type, zone, age, age_group, gender, attributes)::text, 'UTF8'))"
 )
+# Of rows that are joined with raw.files: the one that gives the event comes first.
+BEST_FIRST = f"confidence desc nulls last, {_CONTENT_HASH}, sha256, row_number"
+# An update of raw.events by the row that gives the event from now on, which is `best`.
+TAKE_OVER = (
+    f"update raw.events set {', '.join(f'{column} = best.{column}' for column in _GIVEN)},"  # noqa: S608
+    " file_id = best.file_id, row_number = best.row_number, batch_id = %(batch_id)s"
+)
 
 
-def _same_key(left: str, right: str) -> str:
+def same_key(left: str, right: str) -> str:
+    """Write the condition that two tables speak of the same event."""
     return " and ".join(f"{left}.{column} = {right}.{column}" for column in _KEY)
 
 
@@ -46,10 +54,14 @@ def _of(table: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What became of the staged rows: the events that are this file's own now, and its rows that are duplicates."""
+    """What became of the staged rows.
+
+    The events that are this file's own now, its rows that are duplicates, and how many of the events are new.
+    """
 
     rows_loaded: int
     rows_duplicate: int
+    events_added: int
 
 
 class Staging:
@@ -61,7 +73,7 @@ class Staging:
         self._file_id = file_id
         self.rows = 0
         self._connection.execute(
-            f"create temporary table staging on commit drop as select {_COLUMNS} from raw.events with no data"  # noqa: S608
+            f"create temporary table staging on commit drop as select {COLUMNS} from raw.events with no data"  # noqa: S608
         )
 
     def clear(self) -> None:
@@ -70,11 +82,17 @@ class Staging:
         self._connection.execute("delete from raw.rejects where file_id = %s", (self._file_id,))
         self.rows = 0
 
+    def leave_out(self, table: str) -> None:
+        """Take out the rows whose numbers stand in a table."""
+        self.rows -= self._connection.execute(
+            f"delete from staging using {table} where staging.row_number = {table}.row_number"  # noqa: S608
+        ).rowcount
+
     def add(self, events: pa.Table, rejects: Iterable[Reject]) -> None:
         """Add the events (EVENT_SCHEMA) and the rejects (in the order of rows) of one chunk."""
         with self._connection.cursor() as cursor:
             if events.num_rows:
-                with cursor.copy(f"copy staging ({_COLUMNS}) from stdin (format binary)") as copy:
+                with cursor.copy(f"copy staging ({COLUMNS}) from stdin (format binary)") as copy:
                     copy.write(copy_format.HEADER)
                     copy.write(copy_format.encode(events, _KINDS))
                     copy.write(copy_format.TRAILER)
@@ -109,16 +127,16 @@ class Staging:
         # Sorted as the primary key is: its pages are then filled one after the other.
         inserted = self._connection.execute(
             f"""
-            insert into raw.events ({_COLUMNS}, file_id, batch_id)
-            select distinct on ({_KEYS}) {_COLUMNS}, %(file_id)s::bigint, %(batch_id)s::bigint
+            insert into raw.events ({COLUMNS}, file_id, batch_id)
+            select distinct on ({KEYS}) {COLUMNS}, %(file_id)s::bigint, %(batch_id)s::bigint
             from staging
-            where not exists (select from raw.events where {_same_key("events", "staging")})
-            order by {_KEYS}, row_number
+            where not exists (select from raw.events where {same_key("events", "staging")})
+            order by {KEYS}, row_number
             """,  # noqa: S608
             numbers,
         ).rowcount
         taken_over = self._settle_contests(numbers) if inserted < self.rows else 0
-        return Merged(inserted + taken_over, self.rows - inserted - taken_over)
+        return Merged(inserted + taken_over, self.rows - inserted - taken_over, inserted)
 
     def _settle_contests(self, numbers: dict[str, int]) -> int:
         """Give each event that several rows claim to the best of them; returns how many were other files' before."""
@@ -142,15 +160,15 @@ class Staging:
             f"""
             create temporary table contest on commit drop as
             with candidates as (
-                select {_COLUMNS}, %(file_id)s::bigint as file_id, true as is_new from spare
+                select {COLUMNS}, %(file_id)s::bigint as file_id, true as is_new from spare
                 union all
                 select {_of("events")}, events.file_id, false
-                from (select distinct {_KEYS} from spare) as claimed
-                inner join raw.events on {_same_key("events", "claimed")}
+                from (select distinct {KEYS} from spare) as claimed
+                inner join raw.events on {same_key("events", "claimed")}
             )
             select candidates.*, row_number() over (
                 partition by event_id
-                order by confidence desc nulls last, {_CONTENT_HASH}, files.sha256, row_number
+                order by {BEST_FIRST}
             ) as place
             from candidates inner join raw.files using (file_id)
             """,  # noqa: S608
@@ -158,18 +176,17 @@ class Staging:
         )
         self._connection.execute(
             f"""
-            insert into raw.duplicates ({_COLUMNS}, file_id, batch_id)
-            select {_COLUMNS}, file_id, %(batch_id)s from contest where place > 1
+            insert into raw.duplicates ({COLUMNS}, file_id, batch_id)
+            select {COLUMNS}, file_id, %(batch_id)s from contest where place > 1
             """,  # noqa: S608
             numbers,
         )
-        given = ", ".join(f"{column} = best.{column}" for column in _GIVEN)
         self._connection.execute(
             f"""
-            update raw.events set {given}, file_id = best.file_id, row_number = best.row_number, batch_id = %(batch_id)s
+            {TAKE_OVER}
             from contest as best
-            where best.place = 1 and best.is_new and {_same_key("events", "best")}
-            """,  # noqa: S608
+            where best.place = 1 and best.is_new and {same_key("events", "best")}
+            """,
             numbers,
         )
         accounts = self._connection.execute(

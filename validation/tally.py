@@ -23,7 +23,8 @@ class CleaningSummary:
 
     `reject_counts` counts reasons by code: a row with two reasons counts in both, so that they may add up to more
     than `rows_rejected`. `time_formats` counts the timestamps read, starts and ends. `unlisted_cameras` are names as
-    events bear them.
+    events bear them. `local_zones` are the zones that times without an offset were read in, by camera, where they
+    depend on the camera.
     """
 
     rows_read: int
@@ -33,6 +34,7 @@ class CleaningSummary:
     time_formats: Mapping[str, int]
     notices: Sequence[Notice]
     unlisted_cameras: Sequence[str]
+    local_zones: Mapping[str, str]
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Tally:
         """Count optional values that a column could not take."""
         self.set_aside.setdefault(column, _Values()).add(values)
 
-    def summary(self, *, unknown_words_are: str) -> CleaningSummary:
+    def summary(self, *, unknown_words_are: str, local_zones: Mapping[str, str]) -> CleaningSummary:
         """Give the account so far; `unknown_words_are` is the type that events of unknown words were given."""
         return CleaningSummary(
             rows_read=self._rows_good + self._rows_rejected,
@@ -90,6 +92,7 @@ class Tally:
             time_formats=dict(sorted(self.time_formats.items(), key=lambda item: (-item[1], item[0]))),
             notices=tuple(self._notices(unknown_words_are)),
             unlisted_cameras=tuple(sorted(self.unlisted_cameras.counts)),
+            local_zones=local_zones,
         )
 
     def _notices(self, unknown_words_are: str) -> Iterable[Notice]:

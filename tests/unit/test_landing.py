@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from validation.landing import LandingFolder, Stray, Waiting, fitting, free_path
+from validation.landing import LandingFolder, Stray, Waiting, ending_of, fitting, free_path, is_too_deep
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class TestWhatCounts:
             "Süd/d.tsv": "Süd",
             "North/deep/e.csv": "North",
         }
-        assert {name for name, waiting in found.items() if waiting.is_too_deep} == {"North/deep/e.csv"}
+        assert {name for name in found if is_too_deep(name)} == {"North/deep/e.csv"}
 
     @pytest.mark.parametrize(
         "name",
@@ -113,7 +113,7 @@ class TestWhatCounts:
          ("x.xlsx", None), ("csv", None), ("x.csv.zip", None)],
     )  # fmt: skip
     def test_endings(self, folder: LandingFolder, name: str, ending: str | None) -> None:
-        assert Waiting.at(put(folder, name), folder.folder).ending == ending
+        assert ending_of(Waiting.at(put(folder, name), folder.folder).name) == ending
 
     def test_a_site_is_one_however_its_name_is_composed(self, folder: LandingFolder) -> None:
         put(folder, "Süd/x.csv")
