@@ -121,7 +121,10 @@ class Dropping:
 
     def empty(self) -> None:
         with self.warehouse.connect("owner") as connection:
-            connection.execute("truncate raw.files, raw.arrivals, raw.batches, raw.events, raw.duplicates, raw.rejects")
+            connection.execute(
+                "truncate raw.files, raw.arrivals, raw.batches, raw.events, raw.duplicates, raw.rejects,"
+                " raw.retracted_events"
+            )
 
     def accounts_add_up(self) -> None:
         """Check that the ledger and the tables tell the same of every file, whatever has happened to it."""
