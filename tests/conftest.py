@@ -10,9 +10,20 @@ from hypothesis import settings
 
 # No deadline: how long an example takes says more about the machine than about the code.
 settings.register_profile("footfall", deadline=None)
-# Hours of it: pytest --hypothesis-profile soak --timeout 0.
+# Many more cases, for hours: pytest --hypothesis-profile soak --timeout 0.
 settings.register_profile("soak", settings.get_profile("footfall"), max_examples=10_000)
 settings.load_profile("footfall")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes many minutes; only `-m soak` runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "soak" not in config.getoption("markexpr"):
+        soaks = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in soaks]
+        config.hook.pytest_deselected(items=soaks)
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -165,26 +166,31 @@ class Models:
                 [confidence, self._batch("load", file_id), signal.event_id],
             )
 
-    def dbt(self, *arguments: str, on_event: Callable[[EventMsg], None] | None = None) -> dbtRunnerResult:
+    def dbt(
+        self,
+        *arguments: str,
+        on_event: Callable[[EventMsg], None] | None = None,
+        manifest: Manifest | None = None,
+    ) -> dbtRunnerResult:
         """Run dbt in this process; `on_event` hears of all it does, each statement included before it is sent."""
         with _environment_of(self.warehouse):
-            runner = dbtRunner(_manifest_for(self.warehouse.database), [on_event] if on_event else [])
-            return runner.invoke([*arguments, *_paths()])
+            manifest = manifest or _manifest_for(self.warehouse.database)
+            return dbtRunner(manifest, [on_event] if on_event else []).invoke([*arguments, *_paths()])
 
     def run(self, *arguments: str, on_event: Callable[[EventMsg], None] | None = None) -> None:
         """Run the models; the test fails if dbt does."""
         result = self.dbt("run", *arguments, on_event=on_event)
-        assert result.success, _account(result)
+        assert result.success, account_of(result)
 
     def build(self, *arguments: str) -> None:
         """Run the models and the tests that dbt has of them; the test fails if one of them does."""
         result = self.dbt("build", *arguments)
-        assert result.success, _account(result)
+        assert result.success, account_of(result)
 
     def compile_inline(self, statement: str) -> str:
         """Have dbt fill in the macros of a statement."""
         result = self.dbt("compile", "--inline", statement)
-        assert result.success, _account(result)
+        assert result.success, account_of(result)
         compiled: str = result.result.results[0].node.compiled_code  # type: ignore[union-attr]
         return compiled
 
@@ -238,6 +244,27 @@ def stay(person: str, camera: str, start: str | datetime, seconds: float | None 
     return signals
 
 
+CAMERAS = ("C1", "C2", "out/C1", "out/C2")
+
+
+def random_signals(chance: random.Random, count: int, cameras: Sequence[str] = CAMERAS) -> list[Signal]:
+    """Events that meet often: few persons, cameras and instants, in two sites and an autumn night."""
+    start = at("2024-10-26 20:00:00")
+    signals = []
+    for _ in range(count):
+        time = start + timedelta(
+            hours=chance.choice([0, 0, 0, 1, 5, 12, 13, 24]),
+            seconds=chance.choice([0, 0, 10, 60, 61, 600, 1800]),
+            microseconds=chance.choice([0, 0, 1]),
+        )
+        kind = chance.choice(["entry"] * 5 + ["exit"] * 5 + ["appearance", "other"])
+        end = time + timedelta(minutes=chance.choice([0, 7, 90, 3000])) if kind == "appearance" else None
+        person = chance.choice(["a", "b", "c", "unknown", "staff"])
+        confidence = chance.choice([None, 0.3, 0.9])
+        signals.append(Signal(person, chance.choice(cameras), kind, time, end, confidence))
+    return signals
+
+
 @functools.cache
 def _target() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="footfall-dbt-")
@@ -255,7 +282,7 @@ def _paths() -> list[str]:
 def _parsed() -> tuple[str, Manifest]:
     """The parsed project, and the name of the database it was parsed for."""
     result = dbtRunner().invoke(["parse", *_paths()])
-    assert result.success, _account(result)
+    assert result.success, account_of(result)
     assert isinstance(result.result, Manifest)
     return os.environ["FOOTFALL_DB_NAME"], result.result
 
@@ -278,9 +305,19 @@ def incremental_models() -> list[str]:
 
 def stored_tables() -> list[str]:
     """The models that are tables, with their schemas."""
-    return sorted(
-        f"{node.schema}.{node.name}" for node in _models() if node.config.materialized in {"incremental", "table"}
-    )
+    return sorted(f"{node.schema}.{node.name}" for node in _stored_models())
+
+
+def stored_parents() -> dict[str, set[str]]:
+    """Of each model that is a table, those that it reads."""
+    names = {node.unique_id: node.name for node in _stored_models()}
+    return {
+        node.name: {names[parent] for parent in node.depends_on.nodes if parent in names} for node in _stored_models()
+    }
+
+
+def _stored_models() -> list[Any]:
+    return [node for node in _models() if node.config.materialized in {"incremental", "table"}]
 
 
 def _models() -> list[Any]:
@@ -292,7 +329,7 @@ def _manifest_for(database: str) -> Manifest:
     """The parsed project for another database: parsing costs seconds, and each test has a database of its own."""
     parsed_for, parsed = _parsed()
     manifest = parsed.deepcopy()
-    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+    for node in (*manifest.nodes.values(), *manifest.sources.values(), *manifest.functions.values()):
         node.database = database
         if getattr(node, "relation_name", None):
             node.relation_name = node.relation_name.replace(f'"{parsed_for}"', f'"{database}"')
@@ -300,7 +337,8 @@ def _manifest_for(database: str) -> Manifest:
     return manifest
 
 
-def _account(result: dbtRunnerResult) -> str:
+def account_of(result: dbtRunnerResult) -> str:
+    """What dbt says went wrong."""
     if result.exception is not None:
         return str(result.exception)
     outcomes = getattr(result.result, "results", [])

@@ -1,7 +1,7 @@
 """Stores of the reference in a real warehouse: files that are loaded and taken back, as the loader does it.
 
-Reading and cleaning are left out, since the reference begins with events; the merging is the loader's own. What the
-models should make of it is in `reference_marts`.
+Reading and cleaning are left out, since the reference begins with events; merging and withdrawing are the loader's
+own. What the models should make of it is in `reference_marts`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from tests.reference.deliveries import Action, Load, Retract
 from tests.reference.events import Parameters, Store
 from validation.staging import Staging
+from validation.withdrawing import Withdrawal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -98,39 +99,10 @@ def _load(loader: psycopg.Connection[Any], file: Load) -> None:
 
 
 def _retract(loader: psycopg.Connection[Any], file: Retract) -> None:
-    loader.execute(
-        """
-        create temporary table spare on commit drop as
-        select distinct on (event_id) duplicates.*
-        from raw.duplicates
-        inner join raw.events using (person_id, camera_id, event_time, event_id)
-        inner join raw.files as own on own.file_id = events.file_id and own.sha256 = %(sha256)s
-        inner join raw.files as others on others.file_id = duplicates.file_id and others.sha256 != %(sha256)s
-        order by event_id, duplicates.confidence desc nulls last, others.sha256, duplicates.row_number
-        """,
-        {"sha256": _sha256(file.file)},
-    )
     file_id = _one(loader, "select file_id from raw.files where sha256 = %s", [_sha256(file.file)])
     batch_id = _begin_batch(loader, "retract", file_id)
-    for statement in (
-        "delete from raw.duplicates where file_id = %(file_id)s",
-        """
-        delete from raw.duplicates using spare
-        where duplicates.file_id = spare.file_id and duplicates.row_number = spare.row_number
-        """,
-        """
-        update raw.events set confidence = spare.confidence, age = spare.age, age_group = spare.age_group,
-            gender = spare.gender, file_id = spare.file_id, row_number = spare.row_number, batch_id = %(batch_id)s
-        from spare where events.event_id = spare.event_id
-        """,
-        """
-        with gone as (delete from raw.events where file_id = %(file_id)s returning *)
-        insert into raw.retracted_events
-        select %(batch_id)s, event_id, person_id, camera_id, event_time, end_time from gone
-        """,
-        "update raw.files set state = 'retracted', batch_id = %(batch_id)s where file_id = %(file_id)s",
-    ):
-        loader.execute(statement, {"batch_id": batch_id, "file_id": file_id})
+    Withdrawal(loader, file_id).carry_out(batch_id)
+    loader.execute("update raw.files set state = 'retracted', batch_id = %s where file_id = %s", [batch_id, file_id])
 
 
 def _begin_batch(loader: psycopg.Connection[Any], kind: str, file_id: int) -> int:

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.modelling import Models, unchanged
+from tests.integration.recording import open_replay, record
 from tests.integration.reference_marts import assert_marts_equal_reference
 from tests.integration.reference_models import act, put_all_but_events
-from tests.integration.transcripts import open_replay, record
 from tests.reference.deliveries import Step, batchings, store_after
 from tests.reference.events import Event, Store
 from tests.reference.histories import stores

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.integration.modelling import Models, Signal, at, stay, unchanged
+from tests.integration.modelling import CAMERAS, Models, Signal, at, random_signals, stay, unchanged
 from warehouse.connections import Warehouse
 
 
@@ -19,27 +18,6 @@ def models(warehouse: Warehouse) -> Iterator[Models]:
     models = Models(warehouse)
     yield models
     models.close()
-
-
-CAMERAS = ("C1", "C2", "out/C1", "out/C2")
-
-
-def random_signals(chance: random.Random, count: int, cameras: Sequence[str] = CAMERAS) -> list[Signal]:
-    """Events that meet often: few persons, cameras and instants, in two sites and an autumn night."""
-    start = at("2024-10-26 20:00:00")
-    signals = []
-    for _ in range(count):
-        time = start + timedelta(
-            hours=chance.choice([0, 0, 0, 1, 5, 12, 13, 24]),
-            seconds=chance.choice([0, 0, 10, 60, 61, 600, 1800]),
-            microseconds=chance.choice([0, 0, 1]),
-        )
-        kind = chance.choice(["entry"] * 5 + ["exit"] * 5 + ["appearance", "other"])
-        end = time + timedelta(minutes=chance.choice([0, 7, 90, 3000])) if kind == "appearance" else None
-        person = chance.choice(["a", "b", "c", "unknown", "staff"])
-        confidence = chance.choice([None, 0.3, 0.9])
-        signals.append(Signal(person, chance.choice(cameras), kind, time, end, confidence))
-    return signals
 
 
 def assert_equal_to_full_refresh(models: Models) -> None:

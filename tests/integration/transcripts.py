@@ -1,49 +1,33 @@
-"""What dbt said to the database, word for word, to be said again on other data in a fraction of the time.
+"""What dbt said to the database, word for word, said again on other data in a fraction of the time.
 
 dbt spends most of a run on itself. Its statements do not depend on the rows, only on the answers to two questions
 that it asks of each incremental model: was it filled under the settings of today, and is there anything new? So
-it is run once for each answer, with all of its statements written down as it sends them, and a replay puts the same
-questions and goes on as dbt did after that answer. What the tables should then hold is for the tests to say.
+it is run once for each answer, with all of its statements written down as it sends them (in `recording`), and a replay
+puts the same questions and goes on as dbt did after that answer. What the tables should then hold is for the tests to
+say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from dbt_common.events.base_types import EventMsg
 
-from tests.integration.modelling import Models, incremental_models, model_names, stay
 from warehouse.connections import Warehouse
 
 # A node of dbt's graph, by its name, and the statements that dbt sent for it, in order.
 Transcript = Mapping[str, tuple[str, ...]]
 
-_FILLED_UNDER_THESE_SETTINGS = re.compile(r"^\s*select count\(\*\)\s+from intermediate\.model_states\b", re.MULTILINE)
-_ANYTHING_NEW = re.compile(r"^\s*select count\(\*\) from claimed\s*$", re.MULTILINE)
+FILLED_UNDER_THESE_SETTINGS = re.compile(r"^\s*select count\(\*\)\s+from intermediate\.model_states\b", re.MULTILINE)
+ANYTHING_NEW = re.compile(r"^\s*select count\(\*\) from claimed\s*$", re.MULTILINE)
 
 
-@dataclass
-class Recorder:
-    """Writes down the statements of a dbt run, by node. Between nodes dbt only looks up what there is."""
-
-    statements: dict[str, list[str]] = field(default_factory=dict)
-
-    def __call__(self, event: EventMsg) -> None:
-        if event.info.name == "SQLQuery" and event.data.node_info.unique_id:
-            # Nodes run two at a time. They are kept in the order in which they began, and none begins before its
-            # parents have ended.
-            node = event.data.node_info.node_name
-            self.statements.setdefault(node, []).append(event.data.sql)
-
-    def transcript(self) -> Transcript:
-        # What surrounds the models is committed by dbt itself, which is none of its nodes.
-        ends = {name: ("commit",) if name not in model_names() else () for name in self.statements}
-        return {name: (*statements, *ends[name]) for name, statements in self.statements.items()}
+def question_of(statement: str) -> re.Pattern[str] | None:
+    """Which of the questions a statement puts; the answer no is a count of 0."""
+    return next((known for known in (FILLED_UNDER_THESE_SETTINGS, ANYTHING_NEW) if known.search(statement)), None)
 
 
 @dataclass(frozen=True)
@@ -68,53 +52,8 @@ class Transcripts:
         return Transcripts(*map(renamed, (self.creation, self.refresh, self.increment, self.idle)))
 
 
-def record(models: Models, number: int = 1) -> Transcripts:
-    """Run dbt four times on a warehouse without events. `number` makes the data others, not the statements."""
-
-    def run(*arguments: str) -> Transcript:
-        recorder = Recorder()
-        models.run(*arguments, on_event=recorder)
-        return recorder.transcript()
-
-    def load(hour: int) -> None:
-        for person in range(number):
-            models.load(stay(f"person {number}.{person}", f"CAM {number}", f"2024-05-0{number} {hour}:00:00", 600))
-
-    load(10)
-    creation = run()
-    refresh = run("--full-refresh")
-    load(12)
-    transcripts = Transcripts(creation, refresh, increment=run(), idle=run())
-    for name in incremental_models():
-        # Reworded in the macros, the questions must be reworded here: else a replay would not heed the answers.
-        asked = [question for statement in transcripts.increment[name] if (question := _question(statement))]
-        assert set(asked) == {_FILLED_UNDER_THESE_SETTINGS, _ANYTHING_NEW}, name
-        assert len(transcripts.idle[name]) < len(transcripts.increment[name]), name
-    return transcripts
-
-
-def _question(statement: str) -> re.Pattern[str] | None:
-    return next((known for known in (_FILLED_UNDER_THESE_SETTINGS, _ANYTHING_NEW) if known.search(statement)), None)
-
-
-_recorded: list[tuple[str, Transcripts]] = []
-
-
-@contextmanager
-def open_replay(warehouse: Warehouse) -> Iterator[Replay]:
-    """dbt's runs on a fresh warehouse, in which the models are built first; recorded once per process."""
-    if not _recorded:
-        with closing(Models(warehouse)) as models:
-            _recorded.append((warehouse.database, record(models)))
-    database, transcripts = _recorded[0]
-    with closing(Replay(warehouse, transcripts.in_database(database, warehouse.database))) as replay:
-        if database != warehouse.database:
-            replay.create()
-        yield replay
-
-
-# Called before each statement with the node's name, the statement's number from 0, and how many there are.
-AtBoundary = Callable[[str, int, int], None]
+# Called before each statement and after the last one of a node, with its name and the number of statements sent.
+AtBoundary = Callable[[str, int], None]
 
 
 @dataclass
@@ -152,15 +91,17 @@ class Replay:
         try:
             while position < len(statements):
                 if at_boundary is not None:
-                    at_boundary(node, position, len(statements))
+                    at_boundary(node, position)
                 statement, position = statements[position], position + 1
                 cursor = self.connection.execute(statement)  # type: ignore[arg-type]
-                question = _question(statement)
+                question = question_of(statement)
                 if question is not None and cursor.fetchone() == (0,):
-                    if question is _FILLED_UNDER_THESE_SETTINGS:
+                    if question is FILLED_UNDER_THESE_SETTINGS:
                         statements, position = self.transcripts.refresh[node], 0
                     else:
                         statements = self.transcripts.idle[node]
+            if at_boundary is not None:
+                at_boundary(node, position)
         finally:
             if not self.connection.closed:
                 self.connection.rollback()  # as dbt does with what a node leaves open
