@@ -76,18 +76,21 @@
 
 {# The sessions that begin in the touched spans, each once: a changed session's entry may lie in a touched visit. #}
 {% macro sessions_in_touched_spans() %}
-    select distinct
-        sessions.*,
-        touched.site_id
-    from {{ touched() }} as touched
-    cross join lateral (
-        select *
-        from {{ ref('int_sessions') }}
-        where person_id = touched.person_id and entry_time between touched.start_time and touched.end_time
-        offset 0
+    select sessions.*
+    from (
+        select distinct
+            of_person.*,
+            touched.site_id
+        from {{ touched() }} as touched
+        cross join lateral (
+            select *
+            from {{ ref('int_sessions') }}
+            where person_id = touched.person_id and entry_time between touched.start_time and touched.end_time
+            offset 0
+        ) as of_person
     ) as sessions
     inner join {{ ref('dim_cameras') }} as cameras
-        on sessions.camera_id = cameras.camera_id and touched.site_id = cameras.site_id
+        on sessions.camera_id = cameras.camera_id and sessions.site_id = cameras.site_id
 {% endmacro %}
 
 
