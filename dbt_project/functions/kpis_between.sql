@@ -1,0 +1,2 @@
+-- depends_on: {{ ref('kpis') }}
+{{ kpis(limits='kpis_between') }}

@@ -1,0 +1,62 @@
+{#
+  Downstream of all that readers can see and of all that it is made from, so that a failed model or check keeps the
+  version as it was.
+#}
+{% set published = [
+    ref('int_linked_events'),
+    ref('int_sessions'),
+    ref('int_visits'),
+    ref('int_first_visits'),
+    ref('dim_cameras'),
+    ref('dim_sites'),
+    ref('dim_dates'),
+    ref('camera_events'),
+    ref('person_sessions'),
+    ref('unmatched_exits'),
+    ref('visits'),
+    ref('visitors'),
+    ref('camera_hourly'),
+    ref('site_daily'),
+    ref('live_occupancy'),
+    ref('kpis'),
+    function('kpis_between'),
+    ref('file_quality'),
+] %}
+with
+
+stored as (
+    select string_agg(model || '=' || revision, ' ' order by model) as revisions
+    from intermediate.model_states
+),
+
+/* What views read beside the stored tables. */
+parameters as (
+    select string_agg(name || '=' || value, ' ' order by name) as settings
+    from {{ source('raw', 'parameters') }}
+),
+
+files as (
+    select string_agg(files::text, ' ' order by file_id) as accounts
+    from {{ ref('file_quality') }} as files
+),
+
+/* What a newer Footfall may compute otherwise without touching a stored row. */
+views as (
+    select string_agg(pg_get_viewdef(oid), ' ' order by relname) as definitions
+    from pg_class
+    where relkind = 'v' and relnamespace in ('marts'::regnamespace, 'staging'::regnamespace)
+),
+
+final as (
+    select
+        coalesce((select max(last_one.version) from {{ this }} as last_one), 0) + 1 as version,
+        clock_timestamp() as published_at,
+        {{ claimed_batches() }} as batches,
+        md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions)) as fingerprint
+    from stored
+    cross join parameters
+    cross join files
+    cross join views
+)
+
+select * from final
