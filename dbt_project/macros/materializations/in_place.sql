@@ -67,11 +67,11 @@
         {% do tell_why_refreshed() %}
     {% endif %}
 
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% call statement() %}
         {{ record_refresh(only_if_settings_changed=true) }}
         {{ consume_batches(is_increment=false) }}
     {% endcall %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do adapter.commit() %}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [destination]}) }}
