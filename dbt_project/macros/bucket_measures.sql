@@ -1,22 +1,18 @@
 {#
-  Every measure of a bucket table, defined once for all of them: `place` is camera_id or site_id, `grain` hour or day.
+  Every measure of a bucket table, defined once for all of them: `place` is camera_id or site_id, `grain` hour, day or
+  week. A bucket is told apart further by `groups`, columns of groups_of_events.
 
-  Returns the text of a model. A full refresh cuts every session into the buckets it covers; an increment looks up the
-  touched buckets' events and sessions. From there on both are one.
+  Returns the text of a model. A full refresh takes all events and sessions, an increment looks up what lies in the
+  touched buckets; from there on both are one. Where the buckets begin is asked of the zones beforehand, for all events
+  at once: asking anew for each of them is what would take longest.
 #}
-{% macro bucket_measures(place, grain) %}
+{% macro bucket_measures(place, grain, groups=[]) %}
+{% set grouped = ', ' ~ groups | join(', ') if groups else '' %}
+{% set key = 'bucket_start, place_id' ~ grouped %}
 with
 
-events as (
-    select
-        camera_id,
-        event_time,
-        case when not is_anonymous then person_id end as visitor_id,
-        event_type = 'entry' and not is_repeat as is_entry,
-        event_type = 'exit' and not is_repeat as is_exit,
-        opens_session,
-        case when opens_session then dwell_microseconds end as dwell_microseconds
-    from {{ ref('int_linked_events') }}
+linked_events as (
+    select * from {{ ref('int_linked_events') }}
     where not is_ignored
 ),
 
@@ -41,196 +37,252 @@ places as (
     from cameras
 ),
 
-{% if is_incremental() %}
-touched as (
+/* Per time zone the starts of buckets, in order: all of them, of an increment those that are touched. */
+calendars as (
+    {% if is_incremental() %}
     select
-        {{ place }} as place_id,
-        bucket_start,
-        bucket_end
-    from {{ touched() }}
+        places.timezone,
+        array_agg(distinct touched.bucket_start order by touched.bucket_start) as starts
+    from {{ touched() }} as touched
+    inner join places on touched.{{ place }} = places.place_id
+    group by places.timezone
+    {% else %}
+    select
+        zones.timezone,
+        array(
+            select buckets.bucket_start
+            from {{ buckets_between(grain, 'zones.first_start', 'zones.last_time', 'zones.timezone') }} as buckets
+            order by buckets.bucket_start
+        ) as starts
+    from (
+        select
+            zones.timezone,
+            everything.last_time,
+            {{ bucket_start(grain, 'everything.first_time', 'zones.timezone') }} as first_start
+        from (select distinct timezone from places) as zones
+        cross join (
+            select
+                min(event_time) as first_time,
+                max(greatest(event_time, exit_time)) as last_time
+            from {{ ref('int_linked_events') }}
+        ) as everything
+    ) as zones
+    {% endif %}
 ),
 
-placed_events as (
+{% if is_incremental() %}
+/* Touched buckets that follow each other are looked up as one. */
+stretches as (
     select
-        touched.place_id,
-        touched.bucket_start,
-        events.*
-    from touched
-    inner join cameras on touched.place_id = cameras.place_id
+        place_id,
+        lower(stretch) as stretch_start,
+        upper(stretch) as stretch_end
+    from (
+        select
+            {{ place }} as place_id,
+            unnest(range_agg(tstzrange(bucket_start, bucket_end))) as stretch
+        from {{ touched() }}
+        group by {{ place }}
+    ) as merged
+),
+
+/* Of each camera the classes of length that it has sessions of. */
+length_classes as (
+    select
+        cameras.*,
+        classes.length_class
+    from cameras
+    cross join generate_series(0, {{ longest_length_class() }}) as classes (length_class)
     cross join lateral (
-        select *
-        from events
+        select 1
+        from {{ ref('int_sessions') }}
+        where camera_id = cameras.camera_id and length_class = classes.length_class
+        limit 1
+    ) as any_session
+    where cameras.place_id in (select stretches.place_id from stretches)
+),
+{% endif %}
+
+events as (
+    {% if is_incremental() %}
+    select
+        cameras.place_id,
+        cameras.timezone,
+        linked_events.*
+    from stretches
+    inner join cameras on stretches.place_id = cameras.place_id
+    cross join lateral (
+        select {{ event_columns(groups) | indent(8) }}
+        from linked_events
         where
             camera_id = cameras.camera_id
-            and event_time >= touched.bucket_start
-            and event_time < touched.bucket_end
+            and event_time >= stretches.stretch_start
+            and event_time < stretches.stretch_end
         offset 0 /* keeps the search by index from becoming a join of everything with everything */
-    ) as events
+    ) as linked_events
+    {% else %}
+    select
+        cameras.place_id,
+        cameras.timezone,
+        {{ event_columns(groups) }}
+    from linked_events
+    inner join cameras on linked_events.camera_id = cameras.camera_id
+    {% endif %}
 ),
 
-/* The parts of sessions that lie in the touched buckets, found class by class of their length. */
-parts as (
+/* When persons were inside, by their complete sessions: what of them lies in touched buckets. */
+presences as (
+    {% if is_incremental() %}
     select
-        touched.place_id,
-        touched.bucket_start,
+        classes.place_id,
+        classes.timezone{{ grouped }},
         sessions.person_id,
-        greatest(sessions.entry_time, touched.bucket_start) as start_time,
-        least(sessions.exit_time, touched.bucket_end) as end_time
-    from touched
-    inner join cameras on touched.place_id = cameras.place_id
-    cross join generate_series(0, {{ longest_length_class() }}) as classes (length_class)
+        greatest(sessions.entry_time, stretches.stretch_start) as start_time,
+        least(sessions.exit_time, stretches.stretch_end) as end_time
+    from stretches
+    inner join length_classes as classes on stretches.place_id = classes.place_id
     cross join lateral (
         select *
         from sessions
         where
-            camera_id = cameras.camera_id
+            camera_id = classes.camera_id
             and length_class = classes.length_class
-            and entry_time > touched.bucket_start - (2 ^ classes.length_class) * interval '1 hour'
-            and entry_time < touched.bucket_end
-            and exit_time > touched.bucket_start
+            and entry_time > stretches.stretch_start - (2 ^ classes.length_class) * interval '1 hour'
+            and entry_time < stretches.stretch_end
+            and exit_time > stretches.stretch_start
         offset 0
     ) as sessions
-),
-{% else %}
-placed_events as (
+    {% else %}
     select
         cameras.place_id,
-        {{ bucket_start(grain, 'events.event_time', 'cameras.timezone') }} as bucket_start,
-        events.*
-    from events
-    inner join cameras on events.camera_id = cameras.camera_id
-),
-
-bounded_sessions as (
-    select
-        cameras.place_id,
-        cameras.timezone,
+        cameras.timezone{{ grouped }},
         sessions.person_id,
-        sessions.entry_time,
-        sessions.exit_time,
-        {{ bucket_start(grain, 'sessions.entry_time', 'cameras.timezone') }} as first_start,
-        {{ bucket_start(grain, "(sessions.exit_time - interval '1 microsecond')", 'cameras.timezone') }} as last_start
+        sessions.entry_time as start_time,
+        sessions.exit_time as end_time
     from sessions
     inner join cameras on sessions.camera_id = cameras.camera_id
+    {% endif %}
+),
+
+presences_with_reach as (
+    select
+        *,
+        max(end_time) over (
+            partition by person_id, place_id{{ grouped }}
+            order by start_time
+            rows between unbounded preceding and 1 preceding
+        ) as end_so_far
+    from presences
+),
+
+/* One person counts once at a time: of overlapping presences, each keeps what comes after all ends before its own. */
+single_presences as (
+    select
+        place_id,
+        timezone{{ grouped }},
+        person_id,
+        greatest(start_time, end_so_far) as start_time,
+        end_time
+    from presences_with_reach
+    where end_so_far is null or end_so_far < end_time
+),
+
+placed_events as (
+    select
+        events.*,
+        calendars.starts[width_bucket(events.event_time, calendars.starts)] as bucket_start
+    from events
+    inner join calendars on events.timezone = calendars.timezone
+),
+
+numbered_parts as (
+    select
+        presences.*,
+        calendars.starts,
+        generate_series(
+            width_bucket(presences.start_time, calendars.starts),
+            width_bucket(presences.end_time - interval '1 microsecond', calendars.starts)
+        ) as bucket_number
+    from single_presences as presences
+    inner join calendars on presences.timezone = calendars.timezone
 ),
 
 parts as (
     select
-        place_id,
-        first_start as bucket_start,
+        starts[bucket_number] as bucket_start,
+        place_id{{ grouped }},
         person_id,
-        entry_time as start_time,
-        exit_time as end_time
-    from bounded_sessions
-    where first_start = last_start
-    union all
-    select
-        bounded.place_id,
-        buckets.bucket_start,
-        bounded.person_id,
-        greatest(bounded.entry_time, buckets.bucket_start) as start_time,
-        least(bounded.exit_time, {{ bucket_end(grain, 'buckets.bucket_start', 'bounded.timezone') }}) as end_time
-    from bounded_sessions as bounded
-    cross join lateral {{ buckets_between(grain, 'bounded.first_start', 'bounded.last_start', 'bounded.timezone') }} as buckets
-    where bounded.first_start < bounded.last_start
+        greatest(start_time, starts[bucket_number]) as start_time,
+        least(end_time, starts[bucket_number + 1]) as end_time
+    from numbered_parts
 ),
-{% endif %}
 
 counts as (
     select
-        place_id,
-        bucket_start,
+        {{ key }},
         count(*) as events,
         count(*) filter (where is_entry) as entries,
         count(*) filter (where is_exit) as exits,
         count(*) filter (where opens_session) as sessions_started,
         count(dwell_microseconds) as completed_sessions,
         sum(dwell_microseconds) as dwell_total,
-        percentile_cont(0.5) within group (order by dwell_microseconds) as dwell_median,
-        percentile_cont(0.9) within group (order by dwell_microseconds) as dwell_p90,
         max(dwell_microseconds) as dwell_max
     from placed_events
-    group by place_id, bucket_start
+    group by {{ key }}
 ),
 
+/* Apart from the counts, which need no sorting. */
+quantiles as (
+    select
+        {{ key }},
+        percentile_cont(0.5) within group (order by dwell_microseconds) as dwell_median,
+        percentile_cont(0.9) within group (order by dwell_microseconds) as dwell_p90
+    from placed_events
+    where dwell_microseconds is not null
+    group by {{ key }}
+),
+
+/* Whoever is inside during some of a bucket has entered in it or was inside as it began. */
 visitors as (
     select
-        place_id,
-        bucket_start,
+        {{ key }},
         count(*) as unique_visitors
     from (
         select
-            place_id,
-            bucket_start,
+            {{ key }},
             visitor_id
         from placed_events
         where visitor_id is not null
         union
         select
-            place_id,
-            bucket_start,
+            {{ key }},
             person_id
         from parts
+        where start_time = bucket_start
     ) as present
-    group by place_id, bucket_start
-),
-
-/* One person's overlapping parts are one stay: a person is counted once at a time. */
-parts_with_reach as (
-    select
-        *,
-        max(end_time) over (
-            partition by place_id, bucket_start, person_id
-            order by start_time, end_time
-            rows between unbounded preceding and 1 preceding
-        ) as end_so_far
-    from parts
-),
-
-numbered_parts as (
-    select
-        *,
-        count(*) filter (where end_so_far is null or start_time > end_so_far) over (
-            partition by place_id, bucket_start, person_id
-            order by start_time, end_time
-            rows between unbounded preceding and current row
-        ) as stay_number
-    from parts_with_reach
-),
-
-stays as (
-    select
-        place_id,
-        bucket_start,
-        min(start_time) as start_time,
-        max(end_time) as end_time
-    from numbered_parts
-    group by place_id, bucket_start, person_id, stay_number
+    group by {{ key }}
 ),
 
 steps as (
     select
-        stays.place_id,
-        stays.bucket_start,
-        step.at_time,
-        step.change,
-        step.weight
-    from stays
-    cross join lateral (
-        values
-        (stays.start_time, 1, {{ microseconds('stays.end_time - stays.start_time') }}),
-        (stays.end_time, -1, 0)
-    ) as step (at_time, change, weight)
+        {{ key }},
+        start_time as at_time,
+        1 as change
+    from parts
+    union all
+    select
+        {{ key }},
+        end_time,
+        -1
+    from parts
 ),
 
 /* Who leaves at an instant is gone at that instant, and who comes is there: both steps count at once. */
 levels as (
     select
-        place_id,
-        bucket_start,
-        weight,
+        *,
         sum(change) over (
-            partition by place_id, bucket_start
+            partition by {{ key }}
             order by at_time
             range between unbounded preceding and current row
         ) as occupancy
@@ -239,48 +291,37 @@ levels as (
 
 occupancy as (
     select
-        place_id,
-        bucket_start,
-        sum(weight) as occupied,
+        {{ key }},
+        sum(at_time - bucket_start) filter (where change < 0)
+        - sum(at_time - bucket_start) filter (where change > 0) as occupied,
         max(occupancy) as peak_occupancy
     from levels
-    group by place_id, bucket_start
+    group by {{ key }}
 ),
 
 measures as (
     select
-        visitors.unique_visitors,
-        occupancy.occupied,
-        occupancy.peak_occupancy,
-        counts.*,
-        places.timezone,
-        coalesce(counts.place_id, occupancy.place_id) as the_place,
-        coalesce(counts.bucket_start, occupancy.bucket_start) as the_start
-    from counts
-    full outer join occupancy
-        on counts.place_id = occupancy.place_id and counts.bucket_start = occupancy.bucket_start
-    left join visitors
-        on
-            coalesce(counts.place_id, occupancy.place_id) = visitors.place_id
-            and coalesce(counts.bucket_start, occupancy.bucket_start) = visitors.bucket_start
-    inner join places on coalesce(counts.place_id, occupancy.place_id) = places.place_id
-),
-
-bounded_measures as (
-    select
         *,
-        {{ bucket_end(grain, 'the_start', 'timezone') }} as bucket_end
-    from measures
+        {{ microseconds('occupied') }} as occupied_microseconds,
+        {{ bucket_end(grain, 'bucket_start', 'timezone') }} as bucket_end
+    from counts
+    full outer join occupancy using ({{ key }})
+    left join quantiles using ({{ key }})
+    left join visitors using ({{ key }})
+    inner join places using (place_id)
 ),
 
 final as (
     select
-        the_place as {{ place }},
-        the_start as bucket_start,
+        place_id as {{ place }},
+        bucket_start,
         bucket_end,
-        {% if grain == 'day' %}
-        (the_start at time zone timezone)::date as bucket_date,
+        {% if grain != 'hour' %}
+        (bucket_start at time zone timezone)::date as bucket_date,
         {% endif %}
+        {% for column in groups %}
+        {{ column }},
+        {% endfor %}
         coalesce(events, 0) as events,
         coalesce(entries, 0) as entries,
         coalesce(exits, 0) as exits,
@@ -292,15 +333,38 @@ final as (
         {{ seconds('dwell_median') }} as dwell_seconds_median,
         {{ seconds('dwell_p90') }} as dwell_seconds_p90,
         {{ seconds('dwell_max') }} as dwell_seconds_max,
-        {{ seconds('coalesce(occupied, 0)') }} as occupied_seconds,
-        coalesce(occupied, 0)::double precision
-        / {{ microseconds('bucket_end - the_start') }} as avg_occupancy,
+        {{ seconds('coalesce(occupied_microseconds, 0)') }} as occupied_seconds,
+        coalesce(occupied_microseconds, 0)::double precision
+        / {{ microseconds('bucket_end - bucket_start') }} as avg_occupancy,
         coalesce(peak_occupancy, 0) as peak_occupancy
-    from bounded_measures
+    from measures
 )
 
 select * from final
 {% endmacro %}
+
+
+{# By what the events of a bucket may be told apart. The groups of sessions are columns of theirs. #}
+{% macro groups_of_events() -%}
+    {{ return({
+        'age_group': age_group_of('linked_events.age_group', 'linked_events.age') ~ ' collate "C"',
+        'gender': gender_of('linked_events.gender') ~ ' collate "C"',
+    }) }}
+{%- endmacro %}
+
+
+{# What of an event the measures look at. #}
+{% macro event_columns(groups) -%}
+    linked_events.event_time,
+    {% for column in groups %}
+    {{ groups_of_events()[column] }} as {{ column }},
+    {% endfor %}
+    case when not linked_events.is_anonymous then linked_events.person_id end as visitor_id,
+    linked_events.event_type = 'entry' and not linked_events.is_repeat as is_entry,
+    linked_events.event_type = 'exit' and not linked_events.is_repeat as is_exit,
+    linked_events.opens_session,
+    case when linked_events.opens_session then linked_events.dwell_microseconds end as dwell_microseconds
+{%- endmacro %}
 
 
 {#

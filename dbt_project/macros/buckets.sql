@@ -6,7 +6,7 @@
 
 {# The start of the bucket that holds an instant. #}
 {% macro bucket_start(grain, instant, zone) -%}
-    {{ hour_start(instant, zone) if grain == 'hour' else day_start(instant, zone) }}
+    {{ hour_start(instant, zone) if grain == 'hour' else date_bucket_start(grain, instant, zone) }}
 {%- endmacro %}
 
 
@@ -19,34 +19,48 @@
         {{ hour_start("(" ~ start ~ " + interval '2 hours' - interval '1 microsecond')", zone) }}
     )
     {%- else -%}
-    {{ date_start("((" ~ start ~ " at time zone " ~ zone ~ ")::date + 1)", zone) }}
+    {{ date_start("((" ~ start ~ " at time zone " ~ zone ~ ")::date + " ~ days_of(grain) ~ ")", zone) }}
     {%- endif %}
 {%- endmacro %}
 
 
-{# The starts of all buckets from the one that starts at `first` to the one that starts at `last`: a lateral table. #}
-{% macro buckets_between(grain, first, last, zone) -%}
+{# The starts of all buckets from the one that starts at `first` to the one that holds `until`: a lateral table. #}
+{% macro buckets_between(grain, first, until, zone) -%}
     {% if grain == 'hour' -%}
     (
         select {{ hour_start('step', zone) }} as bucket_start
         from generate_series(
-            {{ first }}, {{ last }} + interval '1 hour' - interval '1 microsecond', interval '1 hour'
+            {{ first }}, {{ until }} + interval '1 hour' - interval '1 microsecond', interval '1 hour'
         ) as steps (step)
         {# A step that falls into the bucket of the step before (a bucket of 90 minutes) adds none. #}
-        where {{ hour_start('step', zone) }} > step - interval '1 hour'
+        where
+            {{ hour_start('step', zone) }} > step - interval '1 hour'
+            and {{ hour_start('step', zone) }} <= {{ until }}
     )
     {%- else -%}
     (
         select {{ date_start('day', zone) }} as bucket_start
         from generate_series(
             date_trunc('day', {{ first }} at time zone {{ zone }}),
-            date_trunc('day', {{ last }} at time zone {{ zone }}),
-            interval '1 day'
+            date_trunc('day', {{ until }} at time zone {{ zone }}) + interval '1 day',
+            interval '{{ days_of(grain) }} days'
         ) as days (day)
         {# A date that the zone skipped has no start. #}
-        where ({{ date_start('day', zone) }} at time zone {{ zone }})::date = day
+        where
+            ({{ date_start('day', zone) }} at time zone {{ zone }})::date = day
+            and {{ date_start('day', zone) }} <= {{ until }}
     )
     {%- endif %}
+{%- endmacro %}
+
+
+{#
+  The five minutes that an instant lies in. Since 1973 every bucket of every zone begins at a multiple of five minutes
+  of UTC, so that what is true of one instant in them is true of all: zones then need to be asked only once for each
+  five minutes in which something happens.
+#}
+{% macro five_minutes(instant) -%}
+    date_bin('5 minutes', {{ instant }}, timestamptz '1900-01-01 00:00:00+00')
 {%- endmacro %}
 
 
@@ -66,17 +80,28 @@
 
 
 {#
-  The start of the day's bucket: the latest first instant of a date that is not after this one.
+  The start of the day's or week's bucket, by the day whose first instant is the latest that is not after this one.
 
-  That is the start of the local date, or, where a clock that went back over midnight shows the old date again, of
-  the next one.
+  That is the local date, or, where a clock that went back over midnight shows the old date again, the next one.
 #}
-{% macro day_start(instant, zone) -%}
+{% macro date_bucket_start(grain, instant, zone) -%}
     {% set today = "(" ~ instant ~ " at time zone " ~ zone ~ ")::date" -%}
+    {% set tomorrow = "(" ~ today ~ " + 1)" -%}
     case
-        when {{ date_start("(" ~ today ~ " + 1)", zone) }} <= {{ instant }} then {{ date_start("(" ~ today ~ " + 1)", zone) }}
-        else {{ date_start("(" ~ today ~ ")", zone) }}
+        when {{ date_start(tomorrow, zone) }} <= {{ instant }} then {{ date_start(first_date(grain, tomorrow), zone) }}
+        else {{ date_start(first_date(grain, today), zone) }}
     end
+{%- endmacro %}
+
+
+{# The date itself, or its Monday. #}
+{% macro first_date(grain, day) -%}
+    {{ "(" ~ day ~ ")" if grain == 'day' else "date_trunc('week', (" ~ day ~ ")::timestamp)::date" }}
+{%- endmacro %}
+
+
+{% macro days_of(grain) -%}
+    {{ return({'day': 1, 'week': 7}[grain]) }}
 {%- endmacro %}
 
 

@@ -1,4 +1,7 @@
-{# Buckets in which an event or any part of a session came, went or changed: by the old rows as well as the new. #}
+{#
+  Buckets that an increment must recompute: those in which an event or any part of a session came, went or changed, by
+  the old rows as well as the new. Pre-hook of the bucket tables.
+#}
 {% macro touch_buckets(place, grain) %}
     create temporary table {{ touched() }} on commit drop as
     with
@@ -6,60 +9,61 @@
     changed_spans as (
         select
             camera_id,
-            event_time as first_time,
-            event_time as last_time
+            {{ five_minutes('event_time') }} as first_moment,
+            {{ five_minutes('event_time') }} as last_moment
         from {{ changes_of('int_linked_events') }}
         where batch_id = any({{ claimed_batches() }})
         union
         select
             camera_id,
-            entry_time,
-            greatest(entry_time, exit_time - interval '1 microsecond')
+            {{ five_minutes('entry_time') }},
+            {{ five_minutes("greatest(entry_time, exit_time - interval '1 microsecond')") }}
         from {{ changes_of('int_sessions') }}
         where batch_id = any({{ claimed_batches() }}) and exit_time is not null
     ),
 
-    /* A camera that has lost its last event is gone from dim_cameras. It stood where its id tells: a camera that does
-       not cannot go without a full refresh. */
-    camera_sites as (
-        select
-            changed.camera_id,
-            case
-                when cameras.camera_id is not null then cameras.site_id
-                when position('/' in changed.camera_id) > 0 then split_part(changed.camera_id, '/', 1)
-                else 'default'
-            end as site_id
-        from (select distinct camera_id from changed_spans) as changed
-        left join {{ ref('dim_cameras') }} as cameras on changed.camera_id = cameras.camera_id
-    ),
-
     places as (
         select
-            camera_sites.camera_id,
-            camera_sites.{{ place }} as place_id,
+            changed.camera_id,
+            changed.{{ place }} as place_id,
             coalesce(sites.timezone, parameters.default_timezone) as timezone
-        from camera_sites
+        from (
+            select
+                changed_cameras.camera_id,
+                {{ site_of_camera('changed_cameras.camera_id', 'cameras.site_id') }} as site_id
+            from (select distinct camera_id from changed_spans) as changed_cameras
+            left join {{ ref('dim_cameras') }} as cameras on changed_cameras.camera_id = cameras.camera_id
+        ) as changed
         cross join {{ ref('stg_parameters') }} as parameters
-        left join {{ ref('dim_sites') }} as sites on camera_sites.site_id = sites.site_id
+        left join {{ ref('dim_sites') }} as sites on changed.site_id = sites.site_id
     ),
 
-    bounded as (
+    moments as (
         select distinct
             places.place_id,
             places.timezone,
-            {{ bucket_start(grain, 'changed_spans.first_time', 'places.timezone') }} as first_start,
-            {{ bucket_start(grain, 'changed_spans.last_time', 'places.timezone') }} as last_start
+            changed_spans.first_moment,
+            changed_spans.last_moment
         from changed_spans
         inner join places on changed_spans.camera_id = places.camera_id
     ),
 
+    bounds as (
+        select distinct
+            place_id,
+            timezone,
+            {{ bucket_start(grain, 'first_moment', 'timezone') }} as first_start,
+            {{ bucket_start(grain, 'last_moment', 'timezone') }} as last_start
+        from moments
+    ),
+
     starts as (
         select distinct
-            bounded.place_id,
-            bounded.timezone,
+            bounds.place_id,
+            bounds.timezone,
             buckets.bucket_start
-        from bounded
-        cross join lateral {{ buckets_between(grain, 'bounded.first_start', 'bounded.last_start', 'bounded.timezone') }} as buckets
+        from bounds
+        cross join lateral {{ buckets_between(grain, 'bounds.first_start', 'bounds.last_start', 'bounds.timezone') }} as buckets
     )
 
     select

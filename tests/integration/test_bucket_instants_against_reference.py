@@ -16,29 +16,29 @@ from tests.integration.modelling import Models
 from tests.integration.reference_models import moment
 from tests.reference.events import MINUTE
 from tests.reference.histories import micros
-from tests.reference.instants import bucket_end, bucket_start
+from tests.reference.instants import BucketSize, bucket_end, bucket_start
 from warehouse.connections import Warehouse
 
 # Changes that every installed edition of the zones knows alike.
 FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC)
 AROUND = (-1500, -125, -91, -61, -60, -59, -31, -1, 0, 1, 29, 30, 31, 59, 60, 61, 90, 119, 121, 600, 1439, 1500)
 
+SIZES: tuple[BucketSize, ...] = ("hour", "day", "week")
+
 STATEMENT = """
     select
-        number,
-        {{ bucket_start('hour', 'at_time', 'zone') }},
-        {{ bucket_start('day', 'at_time', 'zone') }},
-        {{ bucket_end('hour', 'first_hour', 'zone') }},
-        {{ bucket_end('day', 'first_day', 'zone') }},
+        number
+        {% for size in ['hour', 'day', 'week'] %},
+        {{ bucket_start(size, 'at_time', 'zone') }},
+        {{ bucket_start(size, 'five_minutes', 'zone') }},
+        {{ bucket_end(size, 'first_' ~ size, 'zone') }},
         (
             select array_agg(bucket_start order by bucket_start)
-            from {{ buckets_between('hour', 'first_hour', 'last_hour', 'zone') }} as hours
-        ),
-        (
-            select array_agg(bucket_start order by bucket_start)
-            from {{ buckets_between('day', 'first_day', 'last_day', 'zone') }} as days
+            from {{ buckets_between(size, 'first_' ~ size, 'last_' ~ size, 'zone') }} as buckets
         )
+        {% endfor %}
     from probes
+    cross join lateral (select {{ five_minutes('at_time') }} as five_minutes) as moments
 """
 
 
@@ -80,7 +80,7 @@ def models(warehouse: Warehouse) -> Iterator[Models]:
     models.close()
 
 
-def test_bounds_of_hours_and_days(models: Models) -> None:
+def test_bounds_of_buckets(models: Models) -> None:
     changes = changes_of_clocks()
     assert len(changes) > 30
     probes = [
@@ -95,20 +95,22 @@ def test_bounds_of_hours_and_days(models: Models) -> None:
         connection.execute("set timezone = 'Asia/Tokyo'")
         connection.execute(
             "create temporary table probes (number int, zone text, at_time timestamptz, first_hour timestamptz,"
-            " last_hour timestamptz, first_day timestamptz, last_day timestamptz)"
+            " last_hour timestamptz, first_day timestamptz, last_day timestamptz, first_week timestamptz,"
+            " last_week timestamptz)"
         )
         with connection.cursor() as cursor, cursor.copy("copy probes from stdin") as copy:
             for number, (zone, instant) in enumerate(probes):
-                hours = [bucket_start(instant, zone, "hour")]
-                days = [bucket_start(instant, zone, "day")]
-                for _ in range(4):
-                    hours.append(bucket_end(hours[-1], zone, "hour"))
-                    days.append(bucket_end(days[-1], zone, "day"))
-                expected[number] = (hours[0], days[0], hours[1], days[1], hours, days)
-                bounds = (instant, hours[0], hours[-1], days[0], days[-1])
-                copy.write_row((number, zone, *map(moment, bounds)))
+                found, bounds = [], []
+                for size in SIZES:
+                    starts = [bucket_start(instant, zone, size)]
+                    for _ in range(4):
+                        starts.append(bucket_end(starts[-1], zone, size))
+                    following = starts.pop()
+                    found += [moment(starts[0]), moment(starts[0]), moment(starts[1]), [*map(moment, starts)]]
+                    bounds += [starts[0], following - 1]  # any instant of the last bucket stands for it
+                expected[number] = found
+                copy.write_row((number, zone, *map(moment, (instant, *bounds))))
         statement = models.compile_inline(STATEMENT)
         for number, *found in connection.execute(statement):  # type: ignore[arg-type]
-            wanted = [[moment(each) for each in x] if isinstance(x, list) else moment(x) for x in expected.pop(number)]
-            assert found == wanted, f"{probes[number][0]} at {moment(probes[number][1])}"
+            assert found == expected.pop(number), f"{probes[number][0]} at {moment(probes[number][1])}"
     assert not expected

@@ -1,0 +1,1 @@
+{{ bucket_measures(place='camera_id', grain='week') }}

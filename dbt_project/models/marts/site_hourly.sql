@@ -1,0 +1,1 @@
+{{ bucket_measures(place='site_id', grain='hour') }}
