@@ -68,7 +68,7 @@
             union all
             select
                 'columns',
-                to_jsonb('{{ model.columns | join(", ") }}; {{ meta.get("logged_columns", []) | join(", ") }}'::text)
+                to_jsonb('{{ model.columns | join(", ") }} | {{ meta.get("logged_columns", []) | join(", ") }}'::text)
             {% if meta.get('places_cameras') %}
             union all
             select
