@@ -366,6 +366,12 @@ class TestReplay:
         assert back.account == loaded.account
         house.accounts_add_up()
 
+    def test_forgets_what_an_earlier_judgement_rejected(self, house: Dropping) -> None:
+        loaded = house.load([*good_rows(40), "never,P,CAM-1,entry"])
+        replay(replace(house, profiles=[]), loaded)
+        assert house.count("rejects") == 0
+        assert house.row("select rows_read, reject_counts, error_code from raw.files") == (None, {}, "no_profile_fits")
+
     def test_loads_a_quarantined_file_that_has_become_usable(self, house: Dropping) -> None:
         held = house.load(FLAWED)
         assert held.state == "quarantined"

@@ -344,3 +344,23 @@ def test_a_profile_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ProfileProblem, match="cannot be read"):
         load_profiles(tmp_path)
+
+
+def test_a_fingerprint_is_of_all_that_acts_on_files_and_of_nothing_else(tmp_path: Path) -> None:
+    def fingerprint(text: str) -> str:
+        (tmp_path / "0.yml").write_text(text, encoding="utf-8")
+        return load_profiles(tmp_path)[-1].fingerprint
+
+    told = fingerprint(PLAIN)
+    assert fingerprint(PLAIN) == told
+    assert fingerprint(PLAIN.replace("description: ", "description: not ") + "\n# a comment\n") == told
+    assert fingerprint(PLAIN + "\nevent_words: {}\n") == told  # what a key stands at that is left out
+    others = [
+        PLAIN + "\ntimezone: UTC\n",
+        PLAIN + "\nevent_words: {raus: exit}\n",
+        PLAIN.replace("where", "[where, place]"),
+        PLAIN.replace("where", "{any_of: [where]}"),
+        PLAIN.replace("where", "{constant: where}"),
+        PLAIN.replace("where", "'{where}'"),
+    ]
+    assert len({told, *map(fingerprint, others)}) == 1 + len(others)

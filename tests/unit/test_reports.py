@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from validation import reports
-from validation.outcomes import Account, Detected, Earlier, Outcome, Problem, on_one_line, percent
+from validation.outcomes import Account, Correction, Detected, Earlier, Outcome, Problem, on_one_line, percent
 from validation.problems import FileProblem, Notice, Reject
 
 LOADED = Outcome(
@@ -48,6 +48,41 @@ class TestVerdicts:
             "Usable, with warnings: cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), "
             "0 duplicates."
         )
+
+    @pytest.mark.parametrize(
+        ("correction", "words"),
+        [
+            (Correction("retract"), "no event was taken back: it had none."),
+            (
+                Correction("retract", events_kept=3),
+                "no event was taken back; all 3 that other files also brought stay.",
+            ),
+            (Correction("retract", events_removed=1), "1 event was taken back."),
+            (
+                Correction("retract", events_removed=2000, events_kept=1000),
+                "2,000 events were taken back; 1,000 that other files also brought stay.",
+            ),
+        ],
+    )
+    def test_a_retracted_file(self, correction: Correction, words: str) -> None:
+        retracted = replace(LOADED, state="retracted", correction=correction)
+        assert retracted.sentence == f"Retracted: cam-north 14:00.csv, {words}"
+
+    def test_a_replayed_and_a_released_file(self) -> None:
+        rows = "cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), 0 duplicates"
+        changes = Correction("replay", events_added=1200, events_changed=3, events_removed=1)
+        told = {
+            Correction("replay"): f"Replayed: {rows}; no event has changed.",
+            changes: f"Replayed: {rows}; events: 1,200 new, 3 changed, 1 taken back.",
+            Correction("release", events_added=9_931): f"Released: {rows}.",
+        }
+        for correction, sentence in told.items():
+            assert replace(LOADED, correction=correction).sentence == sentence
+
+    def test_a_file_that_a_replay_found_unusable(self) -> None:
+        replayed = replace(UNUSABLE, correction=Correction("replay", events_removed=6))
+        assert replayed.sentence.endswith("at most 5 % are allowed. 6 events were taken back.")
+        assert "correct them and replay it" in reports.report(replayed)
 
     def test_cameras_that_are_not_listed_are_no_warning(self) -> None:
         clean = replace(LOADED, account=Account(1, rows_loaded=1), notices=(Notice("unlisted_cameras", "1 camera."),))
