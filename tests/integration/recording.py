@@ -12,6 +12,7 @@ from tests.integration.modelling import Models, incremental_models, model_names,
 from tests.integration.transcripts import (
     ANYTHING_NEW,
     FILLED_UNDER_THESE_SETTINGS,
+    RUN,
     Replay,
     Transcript,
     Transcripts,
@@ -31,7 +32,7 @@ class Recorder:
             # Nodes run two at a time. They are kept in the order in which they began, and none begins before its
             # parents have ended.
             node = event.data.node_info.node_name
-            self.statements.setdefault(node, []).append(event.data.sql)
+            self.statements.setdefault(node, []).append(event.data.sql.replace(event.info.invocation_id, RUN))
 
     def transcript(self) -> Transcript:
         # What surrounds the models is committed by dbt itself, which is none of its nodes.

@@ -35,10 +35,17 @@ Key = tuple[Any, ...]
 Row = Mapping[str, Any]
 
 # Of these marts the reference knows nothing: they tell of builds and of files.
-NOT_OF_EVENTS = {"data_version", "file_quality", "kpis"}  # XXX kpis
+NOT_OF_EVENTS = {"data_version", "file_quality"}
 
 # Interpolated in floating point by the database; everything else is one division of integers, and exact.
 _INTERPOLATED = {"dwell_seconds_median", "dwell_seconds_p90"}
+
+# What the reference calls otherwise.
+_KPIS = {
+    "total_events": "events",
+    "dwell_seconds_per_person": "dwell_seconds_avg_per_person",
+    "dwell_seconds_per_session": "dwell_seconds_avg",
+}
 
 # Columns that a file tells and that no rule alters.
 _AS_TOLD = {
@@ -213,7 +220,8 @@ def _site_of(truth: Truth, camera_id: str) -> str:
 
 
 def _kpis(truth: Truth) -> dict[Key, Row]:
-    return {(): dataclasses.asdict(kpis_of(truth.store, truth.history))}
+    row = dataclasses.asdict(kpis_of(truth.store, truth.history))
+    return {(): {_KPIS.get(name, name): value for name, value in row.items()}}
 
 
 def _dates(truth: Truth) -> dict[Key, Row]:

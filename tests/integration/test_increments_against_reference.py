@@ -127,7 +127,7 @@ def test_random_deliveries(
     with open_replay(warehouse) as replay:
         judge = Judge(warehouse, owner, reader, replay.refresh, replay.increment)
 
-        @settings(max_examples=settings.default.max_examples * 3 // 10, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=settings.default.max_examples // 4, suppress_health_check=list(HealthCheck))
         @given(cases())
         def judged(case: Case) -> None:
             judge(case)

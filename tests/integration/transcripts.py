@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 
@@ -20,6 +21,9 @@ from warehouse.connections import Warehouse
 
 # A node of dbt's graph, by its name, and the statements that dbt sent for it, in order.
 Transcript = Mapping[str, tuple[str, ...]]
+
+# In place of the id that dbt gives each of its runs.
+RUN = "<id of the run>"
 
 FILLED_UNDER_THESE_SETTINGS = re.compile(r"^\s*select count\(\*\)\s+from intermediate\.model_states\b", re.MULTILINE)
 ANYTHING_NEW = re.compile(r"^\s*select count\(\*\) from claimed\s*$", re.MULTILINE)
@@ -72,20 +76,22 @@ class Replay:
 
     def create(self) -> None:
         """What the first `dbt run` does."""
-        for node, statements in self.transcripts.creation.items():
-            self._play(node, statements)
+        self._play(self.transcripts.creation)
 
     def refresh(self) -> None:
         """What `dbt run --full-refresh` does."""
-        for node, statements in self.transcripts.refresh.items():
-            self._play(node, statements)
+        self._play(self.transcripts.refresh)
 
     def increment(self, at_boundary: AtBoundary | None = None) -> None:
         """What `dbt run` does."""
-        for node, statements in self.transcripts.increment.items():
-            self._play(node, statements, at_boundary)
+        self._play(self.transcripts.increment, at_boundary)
 
-    def _play(self, node: str, statements: Sequence[str], at_boundary: AtBoundary | None = None) -> None:
+    def _play(self, transcript: Transcript, at_boundary: AtBoundary | None = None) -> None:
+        run = str(uuid4())
+        for node, statements in transcript.items():
+            self._play_node(run, node, statements, at_boundary)
+
+    def _play_node(self, run: str, node: str, statements: Sequence[str], at_boundary: AtBoundary | None) -> None:
         self.connection.execute("begin")  # as dbt's driver does before a connection's first statement
         position = 0
         try:
@@ -93,7 +99,7 @@ class Replay:
                 if at_boundary is not None:
                     at_boundary(node, position)
                 statement, position = statements[position], position + 1
-                cursor = self.connection.execute(statement)  # type: ignore[arg-type]
+                cursor = self.connection.execute(statement.replace(RUN, run))  # type: ignore[arg-type]
                 question = question_of(statement)
                 if question is not None and cursor.fetchone() == (0,):
                     if question is FILLED_UNDER_THESE_SETTINGS:
