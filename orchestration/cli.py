@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -59,7 +59,7 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show what is running, what waits in the landing folder and what became of the last files."""
+    """Show what runs, what waits in the landing folder, what became of the last files, and the newest data version."""
     from orchestration.status import show_status
 
     raise typer.Exit(show_status(load_settings(), _out))
@@ -90,6 +90,60 @@ def ingest(
     from orchestration.ingesting import ingest_files
 
     raise typer.Exit(ingest_files(load_settings(), files or [], _out))
+
+
+_MEANT: Final = "The name under which a file was dropped, its SHA-256 (8 digits or more), or the path of a copy of it."
+
+
+@app.command()
+def retract(files: Annotated[list[str], typer.Argument(help=_MEANT, show_default=False)]) -> None:
+    """Take the events of loaded FILES back, as if they had never been dropped.
+
+    An event that another loaded file also brought stays. Dropping a file again undoes it; the archive keeps the
+    originals.
+
+    Exit code: 0 done, 3 retracted already, 1 an error.
+    """
+    from orchestration.correcting import correct_files
+
+    raise typer.Exit(correct_files(load_settings(), "retract", files, _out))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[str] | None, typer.Argument(help=_MEANT, show_default=False)] = None,
+    all_loaded: Annotated[bool, typer.Option("--all", help="Replay every loaded file.")] = False,
+) -> None:
+    """Judge archived originals again under the settings, camera list and profiles of today.
+
+    Without FILES: those that were loaded under others. While Footfall runs, it does so by itself.
+
+    Exit code: 0 done, 3 nothing to replay, 1 an error.
+    """
+    from orchestration.correcting import correct_files, replay_outdated
+
+    if files and all_loaded:
+        raise typer.BadParameter("Either name files or say --all.")
+    settings = load_settings()
+    code = (
+        correct_files(settings, "replay", files, _out)
+        if files
+        else replay_outdated(settings, _out, all_loaded=all_loaded)
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def release(files: Annotated[list[str], typer.Argument(help=_MEANT, show_default=False)]) -> None:
+    """Load the good rows of FILES that were quarantined because too many of their rows were rejected.
+
+    `footfall retract` undoes it.
+
+    Exit code: 0 done, 3 loaded already, 1 an error.
+    """
+    from orchestration.correcting import correct_files
+
+    raise typer.Exit(correct_files(load_settings(), "release", files, _out))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -153,7 +153,9 @@ class DbtProject:
             raise DbtProblem(_what_failed(results[0]))
 
 
-_HEARD: Final = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult", "MainReportVersion"}
+# What our macros say (`log(…, info=true)`), beside what came of each step.
+SAID: Final = "JinjaLogInfo"
+_HEARD: Final = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult", "MainReportVersion", SAID}
 
 
 def _fingerprint() -> dict[str, str]:

@@ -26,7 +26,7 @@ def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) ->
     """Put everything together; `resource_overrides` replaces resources by name."""
     resources = dict(resource_overrides or {})
     if "footfall" not in resources:
-        resources["footfall"] = Footfall(load_settings(), RunLog)
+        resources["footfall"] = Footfall(load_settings(), RunLog, read_anew=load_settings)
     footfall: Footfall = resources["footfall"]
     make_places(footfall.settings)
     return dg.Definitions(

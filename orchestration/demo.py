@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from rich.console import Console
 from rich.table import Table
 
+from orchestration.data_version import newest_version
 from orchestration.probes import run_status
 from orchestration.problems import Problem
 from orchestration.settings import Settings
@@ -152,7 +153,8 @@ def _show_outcome(outcome: Outcome, seconds: float, out: Console) -> None:
 def _show_kpis(warehouse: Warehouse, out: Console) -> None:
     with warehouse.connect("bi_reader") as connection, connection.cursor(row_factory=dict_row) as cursor:
         kpis = cursor.execute("select * from marts.kpis").fetchone() or {}
-    table = Table("figure", "value", title="marts.kpis")
+        version = newest_version(connection)
+    table = Table("figure", "value", title="marts.kpis" + (f", data version {version.version}" if version else ""))
     table.columns[1].justify = "right"
     for name, value in kpis.items():
         table.add_row(name.replace("_", " "), _figure(name, value))

@@ -1,7 +1,6 @@
-"""`footfall ingest`: the very job that Dagster runs, in this process, with a progress bar.
+"""`footfall ingest`: which files it takes, and how those from elsewhere come into the landing folder.
 
-The run is written to Dagster's storage like any other, so it appears in the web page, and the sensor leaves its files
-alone. Where nothing runs, PostgreSQL is started for the time it takes.
+How the job runs is in `running`.
 """
 
 from __future__ import annotations
@@ -10,53 +9,19 @@ import contextlib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from rich.console import Console
 
-from orchestration.places import LOCATION, code_socket, dagster_environment, make_places
 from orchestration.problems import Problem
-from orchestration.progress import ProgressBar
-from orchestration.server import Server
-from orchestration.settings import Settings, set_environment
+from orchestration.running import started
+from orchestration.settings import Settings
 from validation.landing import LandingFolder, Waiting, free_path, shown
-from validation.outcomes import Outcome
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
-    from dagster._core.remote_origin import RemoteJobOrigin
-
-    from warehouse.connections import Warehouse
-
-LOADED: Final = 0
-FAILED: Final = 1
-NOTHING_NEW: Final = 3
-QUARANTINED: Final = 4
 
 
 class IngestProblem(Problem):
     """Nothing could be ingested; the message says why."""
-
-
-@dataclass
-class Ingested:
-    """What came of it: the outcome of each file, and what went wrong besides."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    error: str | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0 loaded, 1 an error, 3 nothing new, 4 a file was quarantined; the worst counts."""
-        states = {outcome.state for outcome in self.outcomes}
-        if self.error is not None:
-            return FAILED
-        if "quarantined" in states:
-            return QUARANTINED
-        return LOADED if "loaded" in states else NOTHING_NEW
 
 
 def ingest_files(settings: Settings, files: Sequence[Path], out: Console) -> int:
@@ -64,23 +29,17 @@ def ingest_files(settings: Settings, files: Sequence[Path], out: Console) -> int
 
     Raises `IngestProblem` for a file that cannot be read, before anything is done.
     """
-    make_places(settings)
-    folder = LandingFolder(settings.landing, settings.settle_seconds)
     _refuse_unreadable(files)
-    out.print("Starting …", markup=False)
-    with Server(settings).in_use() as warehouse:
-        set_environment(dagster_environment(settings, warehouse))
-        with ProgressBar(out) as bar:
-            result = _run(settings, warehouse, folder, files, bar)
-    for outcome in result.outcomes:
-        out.print(outcome.sentence, markup=False)
-        if outcome.moved_to is not None:
-            out.print(f"  See {outcome.moved_to}.report.md", markup=False)
-    if result.error is not None:
-        out.print(result.error, markup=False)
-    elif not result.outcomes:
+    folder = LandingFolder(settings.landing, settings.settle_seconds)
+    with started(settings, out) as runner, Dropping(folder) as dropping:
+        from orchestration.jobs import INGEST, ingest_config
+
+        names = [dropping.prepare(file) for file in files] or [waiting.shown_name for waiting in folder.settled()]
+        # First the run is written down, then the files appear: the sensor sees that somebody takes them already.
+        ended = runner.run(INGEST, ingest_config(names, quiet=True), dropping.finish)
+    if ended.error is None and not ended.outcomes:
         out.print(f"Nothing waits in {settings.landing}.", markup=False)
-    return result.exit_code
+    return ended.exit_code
 
 
 def _refuse_unreadable(files: Sequence[Path]) -> None:
@@ -89,36 +48,6 @@ def _refuse_unreadable(files: Sequence[Path]) -> None:
             raise IngestProblem(f"{file} is not a file{'' if file.exists() else ': there is nothing of that name'}.")
         if not os.access(file, os.R_OK):
             raise IngestProblem(f"{file} cannot be read: permission denied.")
-
-
-def _run(
-    settings: Settings, warehouse: Warehouse, folder: LandingFolder, files: Sequence[Path], bar: ProgressBar
-) -> Ingested:
-    import dagster as dg
-    from dagster._core.definitions.job_base import InMemoryJob
-    from dagster._core.execution.api import execute_run
-
-    from orchestration.definitions import build_definitions
-    from orchestration.jobs import INGEST, ingest_config
-    from orchestration.resources import Footfall
-
-    result = Ingested()
-    bar.on_file_done = result.outcomes.append
-    footfall = Footfall(settings, lambda _log: bar, warehouse, quiet=True)
-    job = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(INGEST)
-    with dg.DagsterInstance.get() as instance, Dropping(folder) as dropping:
-        names = [dropping.prepare(file) for file in files] or [waiting.shown_name for waiting in folder.settled()]
-        # First the run is written down, then the files appear: the sensor sees that somebody takes them already.
-        run = instance.create_run_for_job(
-            job_def=job,
-            run_config=ingest_config(names, quiet=True),
-            tags={"footfall/files": str(len(names)), "footfall/started_by": "footfall ingest"},
-            remote_job_origin=job_origin(settings, INGEST),
-        )
-        dropping.finish()
-        if not execute_run(InMemoryJob(job), run, instance).success:
-            result.error = _what_failed(instance, run.run_id)
-    return result
 
 
 class Dropping:
@@ -153,26 +82,3 @@ class Dropping:
         """Let the files appear."""
         for partial, target in self._copies:
             partial.rename(target)
-
-
-def job_origin(settings: Settings, job: str) -> RemoteJobOrigin:
-    """Return what ties a run to the code location that the web page shows."""
-    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-
-    location = GrpcServerCodeLocationOrigin(host="localhost", socket=str(code_socket(settings)), location_name=LOCATION)
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
-
-
-def _what_failed(instance: DagsterInstance, run_id: str) -> str:
-    """Return the first failure's own words."""
-    from dagster import DagsterEventType
-
-    for entry in instance.all_logs(run_id, of_type={DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}):
-        data: Any = entry.dagster_event.event_specific_data if entry.dagster_event else None
-        told = getattr(data, "user_failure_data", None)
-        if told is not None and told.description:
-            return str(told.description)
-        error = getattr(data, "error", None)
-        if error is not None:
-            return str((error.cause or error).message).strip()
-    return f"The run {run_id} did not succeed; the web page shows why."

@@ -1,8 +1,12 @@
-"""The jobs: `ingest`, which takes files all the way to the marts, and `prune`, which keeps Dagster's storage small."""
+"""The jobs: from files to marts (`ingest`), corrections of what is loaded, and `prune`, which keeps Dagster small.
+
+`ingest`, `retract`, `replay` and `release` are one job that does different things with files: the raw tables, then the
+models, with all of their checks.
+"""
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,6 +17,10 @@ from orchestration.assets.events import LOAD_OP, RAW_KEYS
 from orchestration.resources import Footfall
 
 INGEST: Final = "ingest"
+RETRACT: Final = "retract"
+REPLAY: Final = "replay"
+RELEASE: Final = "release"
+CORRECTIONS: Final = (RETRACT, REPLAY, RELEASE)
 # What Dagster calls a run of hand-picked assets ("Materialize").
 ASSET_JOB: Final = "__ASSET_JOB"
 UNFINISHED: Final = [
@@ -22,6 +30,7 @@ UNFINISHED: Final = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _AT_ONCE: Final = 500
 
 
@@ -30,8 +39,26 @@ def ingest_config(files: Iterable[str], *, quiet: bool = False) -> dict[str, Any
 
     A `quiet` run prints nothing; what it says is kept in Dagster's storage all the same.
     """
-    config: dict[str, Any] = {"ops": {LOAD_OP: {"config": {"files": sorted(files)}}}}
-    return config | ({"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}} if quiet else {})
+    return _config({"files": sorted(files)}, quiet=quiet)
+
+
+def correction_config(
+    job: str, files: Sequence[str] | None = None, *, all_loaded: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Return the run configuration of a correction of these files (names or SHA-256).
+
+    None leaves it to a replay to find those that were loaded under other settings; `all_loaded` takes the others too.
+    """
+    config: dict[str, Any] = {"do": job}
+    if files is not None:
+        config["files"] = list(files)
+    if all_loaded:
+        config["all_loaded"] = True
+    return _config(config, quiet=quiet)
+
+
+def _config(load: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
+    return {"ops": {LOAD_OP: {"config": load}}} | (_QUIET if quiet else {})
 
 
 def files_of(run: dg.DagsterRun) -> list[str] | None:
@@ -43,19 +70,53 @@ def files_of(run: dg.DagsterRun) -> list[str] | None:
 
 
 def loads_files(run: dg.DagsterRun) -> bool:
-    """Whether a run takes files at all: one of hand-picked models does not."""
-    return run.asset_selection is None or not RAW_KEYS.isdisjoint(run.asset_selection)
+    """Whether a run takes files from the landing folder: neither a correction does nor one of hand-picked models."""
+    if run.job_name == ASSET_JOB:
+        return run.asset_selection is None or not RAW_KEYS.isdisjoint(run.asset_selection)
+    return run.job_name == INGEST
+
+
+def unfinished_runs(instance: dg.DagsterInstance, *jobs: str) -> list[dg.DagsterRun]:
+    """Return the runs of these jobs that have not ended yet, queued ones included."""
+    return [run for run in instance.get_runs(RunsFilter(statuses=UNFINISHED)) if run.job_name in jobs]
+
+
+def _job(name: str, description: str, config: Mapping[str, Any] | None = None) -> Any:
+    """Define a job on all assets. It runs in one process: starting one per step costs more than the steps."""
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.all(),
+        executor_def=dg.in_process_executor,
+        description=description,
+        config=config,
+    )
+
+
+ingest: Final = _job(
+    INGEST, "Files from the landing folder to fresh marts. Without configuration: whatever waits there."
+)
+retract: Final = _job(
+    RETRACT,
+    "Takes the events of loaded files back, but for those that other files also brought. Dropping a file again undoes "
+    "it.",
+    correction_config(RETRACT, []),
+)
+replay: Final = _job(
+    REPLAY,
+    "Judges archived originals again under the settings of today. As it is: those of all files that were loaded under "
+    "other settings.",
+    correction_config(REPLAY),
+)
+release: Final = _job(
+    RELEASE,
+    "Loads the good rows of files that were quarantined for their share of rejected rows.",
+    correction_config(RELEASE, []),
+)
 
 
 def build_jobs() -> list[Any]:
-    """Return all jobs. Each runs in one process: starting a process per step costs more than the steps."""
-    ingest = dg.define_asset_job(
-        INGEST,
-        selection=dg.AssetSelection.all(),
-        executor_def=dg.in_process_executor,
-        description="Files from the landing folder to fresh marts. Without configuration: whatever waits there.",
-    )
-    return [ingest, prune]
+    """Return all jobs."""
+    return [ingest, retract, replay, release, prune]
 
 
 @dg.op(description="Delete runs, with their events and logs, that ended longer ago than the settings keep them.")

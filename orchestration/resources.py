@@ -26,6 +26,12 @@ class Listener(Protocol):
     def on_outcome(self, outcome: Outcome) -> None:
         """Hear what became of a file."""
 
+    def on_problem(self, sentence: str) -> None:
+        """Hear why nothing could be done with a file."""
+
+    def on_note(self, sentence: str) -> None:
+        """Hear what else is worth knowing: what changed, why models are refreshed, which data version is out."""
+
     def on_model(self, name: str) -> None:
         """Hear that a model is up to date."""
 
@@ -35,13 +41,18 @@ class Footfall:
     """The one resource of all assets.
 
     `opened` is the warehouse where somebody has opened it already. `quiet` keeps runs from printing, because a
-    progress bar is on the screen.
+    progress bar is on the screen. `read_anew` returns the settings as they stand by now.
     """
 
     settings: Settings
     listener: Callable[[DagsterLogManager], Listener]
     opened: Warehouse | None = None
     quiet: bool = False
+    read_anew: Callable[[], Settings] | None = None
+
+    def reread(self) -> Settings:
+        """Return the settings of now: a run has those of its start, a sensor lives longer. Raises `SettingsProblem`."""
+        return self.settings if self.read_anew is None else self.read_anew()
 
     @cached_property
     def warehouse(self) -> Warehouse:

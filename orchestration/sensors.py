@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
+from dagster import DagsterRunStatus
 
-from orchestration.jobs import ASSET_JOB, INGEST, UNFINISHED, files_of, ingest_config, loads_files
+from orchestration.change_sensor import change_sensor
+from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, files_of, ingest_config, loads_files, unfinished_runs
 from orchestration.resources import Footfall
 from validation.landing import LandingFolder, Waiting
 from validation.ledger import Ledger
@@ -25,11 +26,13 @@ LINGER_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = (0.0, 5.0, 15.0, 60.0, 300.0)
 RESUME_TAG: Final = "footfall/resume"
 RESUMES: Final = 4
+# Among so many runs, of whatever job, the last of ours is looked for.
+_LOOKED_BACK: Final = 20
 
 
 def build_sensors() -> list[dg.SensorDefinition]:
     """Return all sensors."""
-    return [landing_sensor]
+    return [landing_sensor, change_sensor]
 
 
 @dg.sensor(
@@ -45,7 +48,8 @@ def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePar
     folder = LandingFolder(settings.landing, settings.settle_seconds)
     there = {waiting.shown_name for waiting in folder.look()}
     asked: dict[str, Any] = {name: ask for name, ask in memory.get("asked", {}).items() if name in there}
-    runs = unfinished_runs(context.instance)
+    unfinished = unfinished_runs(context.instance, INGEST, ASSET_JOB, *CORRECTIONS)
+    runs = [run for run in unfinished if loads_files(run)]
 
     def due_at(now: float, looks: Mapping[str, Any]) -> tuple[list[Waiting], dict[str, Any], bool]:
         ready, looks = folder.ready(looks, now)
@@ -67,19 +71,13 @@ def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePar
     cursor = json.dumps({"looks": looks, "asked": asked})
     if due:
         return dg.SensorResult(run_requests=[_request(due, asked, attempts)], cursor=cursor)
-    resume = _resume(context.instance, now) if not runs else None
+    resume = _resume(context.instance, now) if not unfinished else None
     if resume is not None:
         return dg.SensorResult(run_requests=[resume], cursor=cursor)
     reason = (
         f"{len(there)} files are not finished yet or are being loaded." if there else "The landing folder is empty."
     )
     return dg.SensorResult(skip_reason=reason, cursor=cursor)
-
-
-def unfinished_runs(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
-    """Return the runs that load files and have not ended yet, queued ones included."""
-    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED))
-    return [run for run in runs if run.job_name in {INGEST, ASSET_JOB} and loads_files(run)]
 
 
 def _is_covered(waiting: Waiting, runs: Sequence[dg.DagsterRun]) -> bool:
@@ -120,13 +118,14 @@ def _request(due: Sequence[Waiting], asked: Mapping[str, Any], attempts: Mapping
 
 
 def _resume(instance: dg.DagsterInstance, now: float) -> dg.RunRequest | None:
-    """Ask once more for the models if the last run failed: its files may be loaded and not be in the marts yet."""
-    records = instance.get_run_records(RunsFilter(job_name=INGEST), limit=1)
-    if not records or records[0].dagster_run.status != DagsterRunStatus.FAILURE:
+    """Ask once more for the models if the last run failed: what it did to files may not be in the marts yet."""
+    records = instance.get_run_records(limit=_LOOKED_BACK)
+    last = next((one for one in records if one.dagster_run.job_name in {INGEST, *CORRECTIONS}), None)
+    if last is None or last.dagster_run.status != DagsterRunStatus.FAILURE:
         return None
-    failed = records[0].dagster_run
+    failed = last.dagster_run
     times = int(failed.tags.get(RESUME_TAG, "0"))
-    ended = records[0].end_time or now
+    ended = last.end_time or now
     if times >= RESUMES or now - ended < 5.0 * 3**times:
         return None
     return dg.RunRequest(

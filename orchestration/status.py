@@ -1,4 +1,4 @@
-"""`footfall status`: what runs, what waits, and what became of the last files."""
+"""`footfall status`: what runs, what waits, what became of the last files, and how up to date everything is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Column, Table
 
+from orchestration.data_version import newest_version
 from orchestration.probes import ask
 from orchestration.server import Server
 from orchestration.settings import Settings
@@ -32,7 +33,9 @@ def show_status(settings: Settings, out: Console) -> int:
     _show_landing(settings, out)
     if Server(settings).is_running():
         try:
-            _show_ledger(open_warehouse(settings.home, settings.external_url), out)
+            warehouse = open_warehouse(settings.home, settings.external_url)
+            _show_ledger(warehouse, out)
+            _show_how_fresh(warehouse, settings, out)
         except (WarehouseProblem, psycopg.Error) as problem:
             out.print(f"PostgreSQL: {problem}", markup=False)
     return NOT_RUNNING if record is None else 0
@@ -94,6 +97,27 @@ def _show_ledger(warehouse: Warehouse, out: Console) -> None:
         figures = ["" if count is None else f"{count:,}" for count in counts]
         table.add_row(repr(name)[1:-1], state, f"{at:%Y-%m-%d %H:%M:%S}" if at else "", *figures)
     out.print(table)
+
+
+def _show_how_fresh(warehouse: Warehouse, settings: Settings, out: Console) -> None:
+    """Show the newest data version, and whether files or models are behind the settings of today."""
+    from orchestration.inputs import InputProblem, Inputs, outdated_sentence
+
+    with warehouse.connect("bi_reader", connect_timeout=5) as connection:
+        version = newest_version(connection)
+    if version is not None:
+        out.print(f"Data version {version.version}, published {version.published_at:%Y-%m-%d %H:%M:%S}.", markup=False)
+    try:
+        inputs = Inputs.read(settings)
+    except InputProblem as problem:
+        out.print(str(problem), markup=False)
+        return
+    with warehouse.connect("loader", connect_timeout=5) as connection:
+        outdated, changes = inputs.outdated(connection), inputs.changes(connection)
+    if outdated:
+        out.print(outdated_sentence(outdated), markup=False)
+    for change in changes:
+        out.print(f"Not in the marts yet: {change}", markup=False)
 
 
 def _ago(since: float) -> str:

@@ -1,7 +1,7 @@
-"""The raw layer as assets: one op that loads waiting files and refreshes what the models need to know besides.
+"""The raw layer as assets: one op that loads or corrects files and refreshes what the models need to know besides.
 
-How a file is read, judged and loaded is `validation.loading`'s; here is which files, what is told of it in Dagster,
-and what makes the run fail.
+How a file is read, judged, loaded and corrected is `validation`'s; which files is `assets.choosing`'s. Here is what is
+told of it in Dagster, and what makes the run fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,17 +10,16 @@ from typing import Any, Final
 import dagster as dg
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
-from pydantic import Field
 
+from orchestration.assets.choosing import LoadFiles, tasks
 from orchestration.checks import CheckOutcome, check_result
+from orchestration.inputs import InputProblem, Inputs, outdated_sentence
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
-from validation.cameras import CameraListProblem, read_cameras, store_cameras
-from validation.landing import LandingFolder, Waiting
-from validation.loading import LoadContext, load_file
+from validation.corrections import CorrectionProblem
+from validation.landing import LandingFolder
+from validation.loading import LoadContext
 from validation.outcomes import Outcome
-from validation.profiles import ProfileProblem, load_profiles
 from validation.reports import prose, reasons_table, rejects_table
 
 LOAD_OP: Final = "load_files"
@@ -44,16 +43,6 @@ LANDING: Final = dg.AssetSpec(
     kinds={"file", "csv"},
     owners=["team:operations"],
 )
-
-
-class LoadFiles(dg.Config):
-    """Which files a run loads."""
-
-    files: list[str] | None = Field(
-        None,
-        description="Names within the landing folder. Left out: whatever waits there. An empty list: none, so that "
-        "only what was loaded already goes on to the marts.",
-    )
 
 
 def _specs() -> list[dg.AssetSpec]:
@@ -82,78 +71,68 @@ def _specs() -> list[dg.AssetSpec]:
 def load_files(
     context: dg.AssetExecutionContext, config: LoadFiles, footfall: dg.ResourceParam[Footfall]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Load the files, one transaction each; fail at the end if one could not be loaded through no fault of its own."""
+    """Load or correct the files, one transaction each; fail at the end if one could not be through no fault of its own.
+
+    What cannot be done to a file and will not be another time either (its original is missing, say) is told, and the
+    models follow what was done to the others.
+    """
     begin_work(context.instance, context.run_id)
     settings = footfall.settings
     listener = footfall.listener(context.log)
     try:
-        cameras, profiles = read_cameras(settings.cameras_file), load_profiles(settings.profiles_folder)
-    except (CameraListProblem, ProfileProblem) as problem:
+        inputs = Inputs.read(settings)
+        with footfall.warehouse.connect("loader", autocommit=True) as connection:
+            for change in inputs.store(connection):
+                listener.on_note(change)
+            folder = LandingFolder(settings.landing, settings.settle_seconds)
+            todo = tasks(config, folder, connection, inputs, listener.on_note)
+    except (InputProblem, CorrectionProblem) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from None
-    with footfall.warehouse.connect("loader") as connection:
-        changed = store_cameras(connection, cameras)
-        changed |= store_parameters(connection, settings.model_parameters)
-    if changed:
-        context.log.info("The camera list or the settings of the models changed.")
     load = LoadContext(
         warehouse=footfall.warehouse,
         home=settings.home,
         landing=settings.landing,
-        rules=settings.loading_rules,
-        profiles=profiles,
-        cameras=cameras,
+        rules=inputs.rules,
+        profiles=inputs.profiles,
+        cameras=inputs.cameras,
         run_id=context.run_id,
         on_progress=listener.on_progress,
     )
     outcomes: list[Outcome] = []
+    problems: list[str] = []
     failures: list[str] = []
-    for waiting in _chosen(LandingFolder(settings.landing, settings.settle_seconds), config.files):
+    for task in todo:
         try:
-            outcome = load_file(waiting, load)
+            outcome = task.do(load)
+        except CorrectionProblem as problem:
+            listener.on_problem(str(problem))
+            problems.append(str(problem))
         except Exception as error:
-            context.log.exception(f"{waiting.shown_name} could not be loaded.")
-            failures.append(f"{waiting.shown_name}: {error}")
-            continue
-        listener.on_outcome(outcome)
-        outcomes.append(outcome)
+            context.log.exception(f"{task.name} could not be {config.done}.")
+            failures.append(f"{task.name}: {error}")
+        else:
+            listener.on_outcome(outcome)
+            outcomes.append(outcome)
     if failures:
         told = "\n".join(failures)
-        raise dg.Failure(f"{len(failures)} files could not be loaded and are tried again:\n{told}", allow_retries=False)
+        raise dg.Failure(f"{len(failures)} files could not be {config.done}:\n{told}", allow_retries=False)
     with footfall.warehouse.connect("loader", autocommit=True) as connection:
-        yield from _results(connection, outcomes)
+        if outdated := inputs.outdated(connection):
+            listener.on_note(outdated_sentence(outdated))
+        yield from _results(connection, outcomes, problems)
 
 
-def store_parameters(connection: psycopg.Connection, parameters: dict[str, Any]) -> bool:
-    """Put the settings of the models where the models read them; True if any is another than before."""
-    with connection.transaction():
-        before: dict[str, Any] = dict(connection.execute("select name, value from raw.parameters").fetchall())
-        if before == parameters:
-            return False
-        connection.execute("delete from raw.parameters")
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                "insert into raw.parameters (name, value) values (%s, %s)",
-                [(name, Jsonb(value)) for name, value in parameters.items()],
-            )
-    return True
-
-
-def _chosen(folder: LandingFolder, names: Sequence[str] | None) -> list[Waiting]:
-    """Return the files to load: those named that still lie there, or whatever is finished."""
-    if names is None:
-        return folder.settled()
-    wanted = set(names)
-    return [waiting for waiting in folder.look() if waiting.shown_name in wanted]
-
-
-def _results(connection: psycopg.Connection, outcomes: Sequence[Outcome]) -> Iterator[dg.MaterializeResult[None]]:
+def _results(
+    connection: psycopg.Connection, outcomes: Sequence[Outcome], problems: Sequence[str]
+) -> Iterator[dg.MaterializeResult[None]]:
     judged = [outcome for outcome in outcomes if outcome.account is not None]
     for table in _TABLES:
         metadata = _table_metadata(connection, table)
         checks = []
         if table == "events":
-            metadata |= _account_metadata(judged) | _told(outcomes)
-            checks = [check_result(outcome, EVENTS) for outcome in (_rows_add_up(connection), _files_usable(outcomes))]
+            metadata |= _account_metadata(judged) | _told(outcomes, problems)
+            found = (_rows_add_up(connection), _files_usable(outcomes, problems))
+            checks = [check_result(outcome, EVENTS) for outcome in found]
         yield dg.MaterializeResult(asset_key=dg.AssetKey(["raw", table]), metadata=metadata, check_results=checks)
 
 
@@ -173,10 +152,10 @@ def _account_metadata(judged: Sequence[Outcome]) -> dict[str, Any]:
     return figures | ({"rows_per_second": round(read / seconds)} if seconds > 0 and read else {})
 
 
-def _told(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _told(outcomes: Sequence[Outcome], problems: Sequence[str]) -> dict[str, Any]:
     """Return what people read: the verdicts, why rows were rejected, and the first of those rows."""
     parts = {
-        "verdicts": [f"- {prose(outcome.sentence)}" for outcome in outcomes],
+        "verdicts": [f"- {prose(sentence)}" for sentence in (*problems, *(one.sentence for one in outcomes))],
         "reject_reasons": [_part(one, reasons_table(one)) for one in outcomes if one.reject_counts],
         "first_rejects": [_part(one, rejects_table(one.first_rejects)) for one in outcomes if one.first_rejects],
     }
@@ -229,7 +208,8 @@ def _rows_add_up(connection: psycopg.Connection) -> CheckOutcome:
     return CheckOutcome("rows_add_up", passed, sentence, gates=True)
 
 
-def _files_usable(outcomes: Sequence[Outcome]) -> CheckOutcome:
+def _files_usable(outcomes: Sequence[Outcome], problems: Sequence[str]) -> CheckOutcome:
     bad = [outcome.name for outcome in outcomes if outcome.state == "quarantined"]
-    sentence = f"Quarantined: {', '.join(bad)}." if bad else "No file of this run had to be quarantined."
-    return CheckOutcome("files_usable", not bad, sentence)
+    sentences = [*([f"Quarantined: {', '.join(bad)}."] if bad else []), *problems]
+    sentence = " ".join(sentences) or "No file of this run had to be quarantined."
+    return CheckOutcome("files_usable", not sentences, sentence)

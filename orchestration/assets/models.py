@@ -21,6 +21,8 @@ from dagster_dbt.asset_utils import (
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from psycopg import sql
 
+from orchestration import dbt_running
+from orchestration.data_version import newest_version, version_sentence
 from orchestration.dbt_running import DbtProblem
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
@@ -71,14 +73,20 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         listener = footfall.listener(context.log)
         arguments = _selection(context, manifest, translator)
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
+            before = newest_version(connection)
             try:
                 for event in footfall.dbt.build(footfall.warehouse, arguments, quiet=footfall.quiet):
                     for result in _results(event, context, manifest, translator):
                         yield _with_row_count(result, manifest, connection)
-                    if event["info"]["name"] == "LogModelResult":
-                        listener.on_model(event["data"]["node_info"]["node_name"])
+                    match event["info"]["name"]:
+                        case "LogModelResult":
+                            listener.on_model(event["data"]["node_info"]["node_name"])
+                        case dbt_running.SAID:
+                            listener.on_note(event["info"]["msg"])
             except DbtProblem as problem:
+                listener.on_note(version_sentence(before, newest_version(connection), failed=True))
                 raise dg.Failure(str(problem), allow_retries=False) from None
+            listener.on_note(version_sentence(before, newest_version(connection)))
 
     return build_models
 

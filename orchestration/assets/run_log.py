@@ -1,14 +1,15 @@
-"""How a load in progress tells of itself in a run's log: in a line now and then, not with every chunk."""
+"""How a run tells of itself in its log; a load in progress does so in a line now and then, not with every chunk."""
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dagster import DagsterLogManager
-
-from validation.loading import Progress
 from validation.outcomes import Outcome
+from validation.progress import Progress
+
+if TYPE_CHECKING:
+    from dagster import DagsterLogManager
 
 EVERY_SECONDS: Final = 4.0
 
@@ -31,6 +32,14 @@ class RunLog:
     def on_outcome(self, outcome: Outcome) -> None:
         """Write what became of a file."""
         self._log.info(outcome.sentence)
+
+    def on_problem(self, sentence: str) -> None:
+        """Write why nothing could be done with a file."""
+        self._log.warning(sentence)
+
+    def on_note(self, sentence: str) -> None:
+        """Write what else is worth knowing."""
+        self._log.info(sentence)
 
     def on_model(self, name: str) -> None:
         """Say nothing: Dagster writes an event of its own."""

@@ -14,21 +14,17 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from orchestration.assets.run_log import RunLog
-from orchestration.ingesting import job_origin
-from orchestration.jobs import ASSET_JOB, INGEST, UNFINISHED, ingest_config
-from orchestration.places import make_places
+from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, UNFINISHED, correction_config, ingest_config
 from orchestration.resources import Footfall
+from orchestration.running import job_origin
 from orchestration.sensors import PATIENCE_SECONDS, RESUME_TAG, RESUMES, landing_sensor
-from orchestration.settings import Settings
+from tests.integration.orchestrating import installation
 from warehouse.connections import Warehouse
 
 
 @pytest.fixture
 def footfall(tmp_path: Path, warehouse: Warehouse) -> Footfall:
-    settings = Settings(home=tmp_path / "home", landing=tmp_path / "landing", settle_seconds=0.1)
-    make_places(settings)
-    return Footfall(settings, RunLog, warehouse)
+    return installation(tmp_path, warehouse)
 
 
 @pytest.fixture
@@ -163,6 +159,29 @@ def test_a_run_of_models_alone_takes_none(ticks: Ticks, footfall: Footfall, inst
         status=DagsterRunStatus.STARTED,
     )
     assert files(ticks.request()) == ["a.csv"]
+
+
+@pytest.mark.parametrize("job", CORRECTIONS)
+def test_a_correction_takes_no_file_from_the_folder(
+    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance, job: str
+) -> None:
+    drop(footfall, "a.csv")
+    config = correction_config(job, ["a.csv"])
+    create_run_for_test(instance, job_name=job, run_config=config, status=DagsterRunStatus.STARTED)
+    assert files(ticks.request()) == ["a.csv"]
+
+
+@pytest.mark.parametrize("job", CORRECTIONS)
+def test_after_a_failed_correction_the_models_are_asked_for(
+    ticks: Ticks, instance: dg.DagsterInstance, job: str
+) -> None:
+    run = create_run_for_test(instance, job_name=job, status=DagsterRunStatus.STARTED)
+    instance.report_run_failed(run)
+    create_run_for_test(instance, job_name="prune", status=DagsterRunStatus.SUCCESS)
+    with pytest.MonkeyPatch.context() as patch:
+        later = time.time() + 3600
+        patch.setattr("orchestration.sensors.time.time", lambda: later)
+        assert files(ticks.request()) == []
 
 
 def test_a_file_that_stays_is_asked_for_again_later_under_another_key(ticks: Ticks, footfall: Footfall) -> None:

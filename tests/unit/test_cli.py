@@ -11,10 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestration.cli import app
-from orchestration.ingesting import Dropping, Ingested
+from orchestration.ingesting import Dropping
+from orchestration.running import Ended
 from orchestration.settings import PROJECT
 from validation.landing import LandingFolder
 from validation.outcomes import Outcome
+
+COMMANDS = ("up", "down", "status", "doctor", "ingest", "retract", "replay", "release", "psql", "sample", "demo")
 
 
 def footfall(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,13 +35,14 @@ def footfall(*arguments: str, **environment: str) -> subprocess.CompletedProcess
 def test_the_help_names_every_command_in_a_line() -> None:
     result = CliRunner().invoke(app, ["--help"], terminal_width=120)
     assert result.exit_code == 0
-    for command in ("up", "down", "status", "doctor", "ingest", "psql", "sample", "demo"):
+    for command in COMMANDS:
         assert f" {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "doctor", "ingest", "psql", "demo"])
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"sample"}))
 def test_a_wrong_setting_is_one_sentence_whatever_the_command(command: str, tmp_path: Path) -> None:
-    result = footfall(command, FOOTFALL_HOME=str(tmp_path), FOOTFALL_DAGSTER_PORT="none")
+    files = ["a.csv"] if command in {"retract", "release"} else []
+    result = footfall(command, *files, FOOTFALL_HOME=str(tmp_path), FOOTFALL_DAGSTER_PORT="none")
     assert result.returncode == 1
     assert result.stderr == "FOOTFALL_DAGSTER_PORT is 'none', but must be a port number from 1 to 65535.\n"
     assert list(tmp_path.iterdir()) == []
@@ -71,19 +75,21 @@ def test_a_sample_is_written_and_its_truth_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "error", "code"),
+    ("states", "problems", "error", "code"),
     [
-        (["loaded"], None, 0),
-        (["loaded", "already_loaded", "gone"], None, 0),
-        (["already_loaded"], None, 3),
-        ([], None, 3),
-        (["loaded", "quarantined"], None, 4),
-        (["quarantined"], "the models failed", 1),
+        (["loaded"], [], None, 0),
+        (["retracted"], [], None, 0),
+        (["loaded", "already_loaded", "gone"], [], None, 0),
+        (["already_loaded"], [], None, 3),
+        ([], [], None, 3),
+        (["loaded", "quarantined"], [], None, 4),
+        (["loaded"], ["the original is missing"], None, 1),
+        (["quarantined"], [], "the models failed", 1),
     ],
 )
-def test_the_exit_code_tells_the_worst(states: list[str], error: str | None, code: int) -> None:
+def test_the_exit_code_tells_the_worst(states: list[str], problems: list[str], error: str | None, code: int) -> None:
     outcomes = [Outcome(state=state, name="x") for state in states]  # type: ignore[arg-type]
-    assert Ingested(outcomes, error).exit_code == code
+    assert Ended(outcomes, problems, error).exit_code == code
 
 
 def test_files_from_elsewhere_appear_whole_when_it_is_said_and_nothing_is_replaced(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""Jobs of ours, run by a command in its own process: the very jobs that Dagster runs, with a progress bar.
+
+A run is written to Dagster's storage like any other, so it appears in the web page, and the sensors know of it.
+Where nothing runs, PostgreSQL is started for the time it takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+
+from orchestration.places import LOCATION, code_socket, dagster_environment, make_places
+from orchestration.progress import ProgressBar
+from orchestration.server import Server
+from orchestration.settings import Settings, set_environment
+from validation.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from dagster._core.remote_origin import RemoteJobOrigin
+
+    from warehouse.connections import Warehouse
+
+DONE: Final = 0
+FAILED: Final = 1
+NOTHING_TO_DO: Final = 3
+QUARANTINED: Final = 4
+
+
+@dataclass
+class Ended:
+    """What came of a run: the outcome of each file, what could not be done with one, and what made the run fail."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 an error, 3 nothing new, 4 a file was quarantined; the worst counts."""
+        states = {outcome.state for outcome in self.outcomes}
+        if self.error is not None or self.problems:
+            return FAILED
+        if "quarantined" in states:
+            return QUARANTINED
+        return DONE if states & {"loaded", "retracted"} else NOTHING_TO_DO
+
+
+@dataclass
+class Runner:
+    """Runs jobs on a running warehouse; what they say appears on the screen meanwhile."""
+
+    settings: Settings
+    warehouse: Warehouse
+    out: Console
+
+    def run(self, job: str, config: Mapping[str, Any], once_written_down: Callable[[], None] = lambda: None) -> Ended:
+        """Run a job to its end. `once_written_down` is called when the sensors can see the run, before it begins."""
+        import dagster as dg
+        from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.execution.api import execute_run
+
+        from orchestration.definitions import build_definitions
+        from orchestration.resources import Footfall
+
+        with ProgressBar(self.out) as bar, dg.DagsterInstance.get() as instance:
+            footfall = Footfall(self.settings, bar.beside, self.warehouse, quiet=True)
+            job_def = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(job)
+            run = instance.create_run_for_job(
+                job_def=job_def,
+                run_config=config,
+                tags={"footfall/started_by": f"footfall {job}"},
+                remote_job_origin=job_origin(self.settings, job),
+            )
+            once_written_down()
+            succeeded = execute_run(InMemoryJob(job_def), run, instance).success
+            error = None if succeeded else _what_failed(instance, run.run_id)
+        if error is not None:
+            self.out.print(error, markup=False)
+        return Ended(bar.outcomes, bar.problems, error)
+
+
+@contextlib.contextmanager
+def started(settings: Settings, out: Console) -> Iterator[Runner]:
+    """Have the warehouse running for a while, and this process know Dagster's storage."""
+    make_places(settings)
+    out.print("Starting …", markup=False)
+    with Server(settings).in_use() as warehouse:
+        set_environment(dagster_environment(settings, warehouse))
+        yield Runner(settings, warehouse, out)
+
+
+def job_origin(settings: Settings, job: str) -> RemoteJobOrigin:
+    """Return what ties a run to the code location that the web page shows."""
+    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
+    location = GrpcServerCodeLocationOrigin(host="localhost", socket=str(code_socket(settings)), location_name=LOCATION)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+
+
+def _what_failed(instance: DagsterInstance, run_id: str) -> str:
+    """Return the first failure's own words."""
+    from dagster import DagsterEventType
+
+    for entry in instance.all_logs(run_id, of_type={DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}):
+        data: Any = entry.dagster_event.event_specific_data if entry.dagster_event else None
+        told = getattr(data, "user_failure_data", None)
+        if told is not None and told.description:
+            return str(told.description)
+        error = getattr(data, "error", None)
+        if error is not None:
+            return str((error.cause or error).message).strip()
+    return f"The run {run_id} did not succeed; the web page shows why."
