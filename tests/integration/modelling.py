@@ -60,6 +60,9 @@ class Signal:
     end: datetime | None = None
     confidence: float | None = None
     number: int | None = None
+    age: int | None = None
+    age_group: str | None = None
+    gender: str | None = None
 
     @property
     def event_id(self) -> UUID:
@@ -122,8 +125,8 @@ class Models:
             for row_number, signal in enumerate(signals, start=2):
                 self.owner.execute(
                     "insert into raw.events (event_id, person_id, camera_id, event_type, event_word, event_time,"
-                    " end_time, confidence, attributes, file_id, row_number, batch_id)"
-                    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                    " end_time, confidence, age, age_group, gender, attributes, file_id, row_number, batch_id)"
+                    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
                     [
                         signal.event_id,
                         signal.person_id,
@@ -133,6 +136,9 @@ class Models:
                         signal.time,
                         signal.end,
                         signal.confidence,
+                        signal.age,
+                        signal.age_group,
+                        signal.gender,
                         Jsonb({"row": 1}),
                         file_id,
                         row_number,
@@ -157,13 +163,13 @@ class Models:
         self.retract(file_id)
         self.owner.execute("update raw.files set site = %s, state = 'quarantined' where file_id = %s", [site, file_id])
 
-    def restate(self, signal: Signal, confidence: float) -> None:
+    def restate(self, signal: Signal, confidence: float, age_group: str | None = None) -> None:
         """A later file's better row of an event that is there: it gives the event its columns."""
         with self.owner.transaction():
             file_id = self._one("select max(file_id) from raw.files")
             self.owner.execute(
-                "update raw.events set confidence = %s, batch_id = %s where event_id = %s",
-                [confidence, self._batch("load", file_id), signal.event_id],
+                "update raw.events set confidence = %s, age_group = %s, batch_id = %s where event_id = %s",
+                [confidence, age_group, self._batch("load", file_id), signal.event_id],
             )
 
     def dbt(
