@@ -6,10 +6,12 @@ revision = "0002"
 down_revision = "0001"
 
 STATEMENTS = (
-    "alter table raw.files"
-    " add column released boolean not null default false,"
-    ' add column profile_fingerprint text collate "C",'
-    " add column local_zones jsonb",
+    """
+    alter table raw.files
+        add column released boolean not null default false,
+        add column profile_fingerprint text collate "C",
+        add column local_zones jsonb
+    """,
     # A retracted file holds its good rows as one does that was quarantined whole: they are known, and not loaded.
     """
     alter table raw.files
@@ -21,13 +23,20 @@ STATEMENTS = (
             )
         )
     """,
-    "alter table raw.batches"
-    " drop constraint batches_kind_check,"
-    " add constraint batches_kind_check check (kind in ('load', 'retract', 'release', 'replay'))",
+    """
+    alter table raw.batches
+        drop constraint batches_kind_check,
+        add constraint batches_kind_check check (kind in ('load', 'retract', 'release', 'replay'))
+    """,
+    # A BRIN index leads to every row since the last vacuum, and a late batch may lie where old rows have left room.
+    "drop index raw.events_batch",
+    "create index events_batch on raw.events (batch_id)",
     # A file's rows lie together, where its load and its corrections wrote them.
     "create index events_file on raw.events using brin (file_id)",
-    "comment on table raw.batches is"
-    " 'What the models consume: one row per load, retraction, release or replay of a file.'",
+    """
+    comment on table raw.batches is
+        'What the models consume: one row per load, retraction, release or replay of a file.'
+    """,
 )
 
 COMMENTS = {
