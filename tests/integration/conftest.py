@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,9 +38,10 @@ def server(programs: Path | None, fast_settings: dict[str, str]) -> Iterator[Emb
     """A running server in a temporary home, removed at the end; those of killed test runs go first."""
     temporary = Path(tempfile.gettempdir())
     for left in temporary.glob("footfall-test-[0-9]*-*"):
-        if left.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(left.name.split("-")[2])):
-            EmbeddedPostgres(left, bin_dir=programs).remove()
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another test run may be removing the same
+            if left.stat().st_uid == os.geteuid() and not psutil.pid_exists(int(left.name.split("-")[2])):
+                EmbeddedPostgres(left, bin_dir=programs).remove()
+                shutil.rmtree(left, ignore_errors=True)
     home = Path(tempfile.mkdtemp(prefix=f"footfall-test-{os.getpid()}-", dir=temporary))
     home.chmod(0o755)
     postgres = EmbeddedPostgres(home, port=0, bin_dir=programs, settings=fast_settings)
