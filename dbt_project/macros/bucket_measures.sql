@@ -86,8 +86,8 @@ stretches as (
     ) as merged
 ),
 
-/* Of each camera the classes of length that it has sessions of. */
-length_classes as (
+/* Of each camera the classes of length that it has sessions of; looked up once, not for each stretch. */
+length_classes as materialized (
     select
         cameras.*,
         classes.length_class
