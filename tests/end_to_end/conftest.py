@@ -54,13 +54,15 @@ class Installation:
         self.url = f"http://127.0.0.1:{self.port}"
         self.up: subprocess.Popen[bytes] | None = None
         self.output = folder / "up.log"
+        self.config = folder / "my settings.toml"
+        self.config.touch()
         self.database_url = ""
 
     @property
     def environment(self) -> Mapping[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("FOOTFALL_", "PG"))}
         return clean | {
-            "FOOTFALL_CONFIG": os.devnull,
+            "FOOTFALL_CONFIG": str(self.config),
             "FOOTFALL_HOME": str(self.home),
             "FOOTFALL_LANDING": str(self.landing),
             "FOOTFALL_DAGSTER_PORT": str(self.port),

@@ -98,6 +98,40 @@ def test_a_file_ingested_beside_the_running_stack_is_loaded_once(stack: Installa
     assert events(stack) == before + truth.events
 
 
+def test_what_a_user_edits_is_heeded_by_itself_and_a_file_can_be_taken_back(
+    stack: Installation, tmp_path: Path
+) -> None:
+    before = everything(stack)
+    file = tmp_path / "door.csv"
+    signals = [("09:00", "entry"), ("09:10", "exit"), ("09:20", "entry"), ("09:30", "exit")]
+    rows = [f"2024-05-01 {time}:00,ann,DOOR,{word}\n" for time, word in signals]
+    file.write_text("timestamp,person_id,camera_id,event_type\n" + "".join(rows))
+    stack.drop(file, "door.csv")
+
+    def visits() -> Any:
+        starts = "array_agg(to_char(start_time at time zone 'UTC', 'HH24:MI') order by start_time)"
+        return stack.value(f"select {starts} from marts.visits where person_id = 'ann' and start_time < '2024-05-02'")
+
+    until(lambda: visits() == ["09:00"], "the visit to be in the marts")
+    finished(stack)
+    stack.home.joinpath("cameras.csv").write_text("camera_id,timezone\nDOOR,Europe/Berlin\n")
+    until(lambda: visits() == ["07:00"], "the camera's new time zone to be heeded")
+    stack.config.write_text("visit_gap_minutes = 5\n")
+    until(lambda: visits() == ["07:00", "07:20"], "the new setting to be heeded")
+    stack.config.write_text("")
+    until(lambda: visits() == ["07:00"], "the old setting to be heeded")
+    finished(stack)
+
+    done = stack.run("retract", "door.csv")
+    assert done.returncode == 0, done
+    assert "Retracted: door.csv" in done.stdout
+    status = stack.run("status")
+    assert f"Data version {stack.value('select max(version) from marts.data_version')}, published" in status.stdout
+    stack.home.joinpath("cameras.csv").write_text("camera_id\n")
+    until(lambda: everything(stack) == before, "all to be as it was")
+    finished(stack)
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_killed_comes_back(stack: Installation, part: str) -> None:
     before = everything(stack)
