@@ -1,0 +1,265 @@
+"""Publishing: a build ends with a new data version if anything changed and every check passed, and else as it began.
+
+Building everything takes seconds, so the tests share a warehouse: each goes by what was published when it began.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.integration.modelling import Models, account_of, parsed_project, stay
+from warehouse.connections import Warehouse
+from warehouse.preparing import prepare
+
+NAME = "model.footfall.data_version"
+_persons = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def models(template: Warehouse) -> Iterator[Models]:
+    """Models that are built, and published as version 1."""
+    names = {"fresh": sql.Identifier("footfall_publishing"), "template": sql.Identifier(template.database)}
+    fresh = replace(template, database="footfall_publishing", dagster_database="footfall_publishing")
+    with template.connect_as_administrator("postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {fresh} template {template} owner footfall_owner").format(**names))
+        prepare(fresh)
+        with closing(Models(fresh)) as models:
+            load(models)
+            models.build()
+            assert versions(models) == [(1, [1])]
+            yield models
+        connection.execute(sql.SQL("drop database {fresh} with (force)").format(**names))
+
+
+def versions(models: Models) -> list[tuple[int, list[int]]]:
+    return models.rows("data_version", "version, batches")
+
+
+def load(models: Models) -> int:
+    """A file of one more person; returns its batch."""
+    models.load(stay(f"person {next(_persons)}", "CAM", "2024-05-01 12:00:00", 600))
+    return newest_batch(models)
+
+
+def newest_batch(models: Models) -> int:
+    found = models.owner.execute("select max(batch_id) from raw.batches").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def transform(models: Models, *statements: str) -> None:
+    """As who owns the marts."""
+    with models.warehouse.connect("transformer", autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+def message(result: Any, name: str) -> str:
+    """What dbt says of one of a run's nodes."""
+    (found,) = [str(each.message) for each in result.result.results if each.node.name == name]
+    return found
+
+
+def test_everything_that_readers_see_and_that_is_checked_is_built_before_the_version(models: Models) -> None:
+    manifest = parsed_project(models.warehouse)
+    manifest.build_parent_and_child_maps()
+    before = set()
+    waiting = [NAME]
+    while waiting:
+        parents = set(manifest.parent_map.get(waiting.pop(), [])) - before
+        before |= parents
+        waiting += parents
+    nodes = manifest.nodes.values()
+    made = {node.unique_id for node in nodes if node.resource_type == "model"} | manifest.functions.keys()
+    assert made - {NAME} - before == set(), "not upstream of data_version"
+    stored = {node.unique_id for node in nodes if node.config.materialized in {"incremental", "table"}}
+    assert stored - set(manifest.nodes[NAME].depends_on.nodes) == set(), "to be named in data_version itself"
+    # dbt holds a node back for a check only if all that the check reads is upstream of the node.
+    tests = [node for node in nodes if node.resource_type == "test"]
+    assert len(tests) > 10
+    assert [test.name for test in tests if not before.issuperset(test.depends_on.nodes)] == []
+    assert {test.config.severity.lower() for test in tests} == {"error"}
+
+
+def test_new_data_make_a_version_and_nothing_new_makes_none(models: Models) -> None:
+    before = versions(models)
+    batches = [load(models), load(models)]
+    models.build()
+    after = versions(models)
+    assert after == [*before, (len(before) + 1, batches)]
+    models.build()
+    assert versions(models) == after
+    times = [time for (time,) in models.rows("data_version", "published_at", "version")]
+    assert times == sorted(times)
+
+
+def test_a_retraction_and_a_full_refresh_make_one_that_tells_of_the_batch(models: Models) -> None:
+    load(models)
+    models.retract(newest_batch(models))  # here a file's number is that of its batch
+    before = versions(models)
+    models.build("--full-refresh")
+    assert versions(models) == [*before, (len(before) + 1, [newest_batch(models) - 1, newest_batch(models)])]
+
+
+def test_a_parameter_that_only_a_view_reads_makes_a_version(models: Models) -> None:
+    before = versions(models)
+    models.set_parameters(bounce_seconds=10.0)
+    models.build()
+    assert versions(models) == [*before, (len(before) + 1, [])]
+
+
+def test_the_fingerprint_tells_of_whatever_readers_might_see_otherwise(models: Models) -> None:
+    result = models.dbt("compile", "--select", "data_version")
+    (compiled,) = [each.node.compiled_code for each in result.result.results]  # type: ignore[union-attr]
+    changes = {
+        "a stored table's rows": "update intermediate.model_states set revision = default where model = 'dim_sites'",
+        "a parameter": "update raw.parameters set value = '1' where name = 'bounce_seconds'",
+        "an account": "update raw.files set rows_rejected = 1, rows_read = rows_read + 1 where file_id = 1",
+        "a view": "create or replace view marts.unmatched_exits as"
+        " select event_id, person_id, camera_id, event_time as exit_time from intermediate.int_linked_events",
+    }
+    with models.warehouse.connect_as_administrator(models.warehouse.database) as connection:
+        connection.execute("create temporary table claimed (batch_id bigint)")
+
+        def fingerprint() -> Any:
+            return connection.execute(f"select fingerprint from ({compiled}) as next_one").fetchone()  # type: ignore[arg-type]
+
+        before = fingerprint()
+        for what, change in changes.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute(change)  # type: ignore[arg-type]
+                assert fingerprint() != before, what
+        assert fingerprint() == before
+        connection.rollback()
+
+
+def test_what_fails_keeps_the_version_until_it_is_put_right(models: Models) -> None:
+    before = versions(models)
+    # A session too few: the law that every entry is one session no longer holds.
+    transform(
+        models,
+        "create table intermediate.kept as table intermediate.int_sessions",
+        "delete from intermediate.int_sessions where person_id = 'person 1'",
+    )
+    batches = [load(models)]
+    result = models.dbt("build")
+    assert not result.success
+    assert message(result, "entries_are_sessions").startswith("Got 1 result")
+    assert versions(models) == before
+    transform(
+        models,
+        "insert into intermediate.int_sessions table intermediate.kept except table intermediate.int_sessions",
+        "drop table intermediate.kept",
+        "alter table marts.camera_hourly add constraint full_disk check (events < 0) not valid",
+    )
+    batches.append(load(models))
+    assert not models.dbt("build").success
+    assert versions(models) == before
+    transform(models, "alter table marts.camera_hourly drop constraint full_disk")
+    models.build()
+    assert versions(models) == [*before, (len(before) + 1, batches)]
+
+
+def test_who_leaves_out_a_check_publishes_nothing(models: Models) -> None:
+    before = versions(models)
+    load(models)
+    for arguments in (
+        ["run"],
+        ["build", "--exclude", "entries_are_sessions"],
+        ["build", "--select", "data_version"],
+    ):
+        result = models.dbt(*arguments)
+        assert result.success
+        assert message(result, "data_version") == "NOT PUBLISHED"
+    assert versions(models) == before
+
+
+def test_what_another_build_changes_meanwhile_is_for_that_one_to_publish(models: Models) -> None:
+    before = versions(models)
+    load(models)
+
+    def change_sessions(event: Any) -> None:
+        if event.info.name == "LogModelResult" and event.data.node_info.node_name == "kpis":
+            transform(models, "update intermediate.model_states set revision = default where model = 'int_sessions'")
+
+    result = models.dbt("build", on_event=change_sessions)
+    assert result.success
+    assert message(result, "data_version") == "NOT PUBLISHED"
+    assert versions(models) == before
+    with models.warehouse.connect("transformer") as connection:
+        assert connection.execute("select count(*) from intermediate.revisions_seen").fetchone() == (0,)
+
+
+def test_a_batch_counts_as_consumed_once_every_model_has_taken_it(models: Models) -> None:
+    models.build()
+    before = versions(models)
+    batch = load(models)
+
+    def take_back(event: Any) -> None:
+        if event.info.name == "LogModelResult" and event.data.node_info.node_name == "camera_hourly":
+            transform(
+                models,
+                f"delete from intermediate.consumed_batches where (model, batch_id) = ('camera_hourly', {batch})",
+            )
+
+    assert models.dbt("build", on_event=take_back).success
+    assert versions(models) == [*before, (len(before) + 1, [])]
+    models.build()
+    assert versions(models) == [*before, (len(before) + 1, []), (len(before) + 2, [batch])]
+
+
+def build_elsewhere(warehouse: Warehouse, manifest: Any, folder: str) -> None:
+    """A build in a process of its own."""
+    tempfile.tempdir = folder
+    # On the way between processes a manifest's look-up tables are mixed up; its copy makes them anew.
+    result = Models(warehouse).dbt("build", manifest=manifest.deepcopy())
+    assert result.success, account_of(result)
+
+
+def open_when_two_wait(warehouse: Warehouse, gate: psycopg.Connection[Any]) -> None:
+    waiting = "select count(*) from pg_locks where relation = 'marts.camera_hourly'::regclass and not granted"
+    try:
+        with warehouse.connect("transformer", autocommit=True) as connection:
+            for _ in range(600):
+                if connection.execute(waiting).fetchone() == (2,):
+                    break
+                time.sleep(0.1)
+    finally:
+        gate.commit()
+
+
+def test_two_builds_at_once_publish_every_batch_once(models: Models, tmp_path: Path) -> None:
+    models.build()
+    before = versions(models)
+    batch = load(models)
+    manifest = parsed_project(models.warehouse)
+    other = multiprocessing.get_context("spawn").Process(
+        target=build_elsewhere, args=(models.warehouse, manifest, str(tmp_path))
+    )
+    with models.warehouse.connect("transformer") as gate:
+        # Both come past here, but neither before the other is here.
+        gate.execute("lock table marts.camera_hourly in share row exclusive mode")
+        opener = threading.Thread(target=open_when_two_wait, args=(models.warehouse, gate))
+        opener.start()
+        other.start()
+        try:
+            models.build()
+            other.join(120)
+            assert other.exitcode == 0
+        finally:
+            other.kill()
+            opener.join()
+    assert versions(models) == [*before, (len(before) + 1, [batch])]
