@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -127,7 +128,7 @@ def test_random_deliveries(
     with open_replay(warehouse) as replay:
         judge = Judge(warehouse, owner, reader, replay.refresh, replay.increment)
 
-        @settings(max_examples=settings.default.max_examples // 4, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=settings.default.max_examples // 5, suppress_health_check=list(HealthCheck))
         @given(cases())
         def judged(case: Case) -> None:
             judge(case)
@@ -161,8 +162,6 @@ def test_random_deliveries_through_dbt_itself(
 
 
 def test_statements_do_not_depend_on_the_data(warehouse: Warehouse) -> None:
-    models = Models(warehouse)
-    first = record(models)
-    second = record(models, number=2)
-    models.close()
+    with open_replay(warehouse) as replay, closing(Models(warehouse)) as models:
+        first, second = replay.transcripts, record(models, number=2)
     assert (first.refresh, first.increment, first.idle) == (second.refresh, second.increment, second.idle)
