@@ -272,20 +272,44 @@ def random_signals(chance: random.Random, count: int, cameras: Sequence[str] = C
 
 
 @functools.cache
-def _target() -> tempfile.TemporaryDirectory[str]:
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="footfall-dbt-")
 
 
+# The project that dbt works on, and where it keeps what it parsed; none means a temporary folder.
+_places: list[tuple[Path, Path | None]] = [(PROJECT, None)]
+
+
+def target_folder() -> Path:
+    """Where dbt keeps what it parsed."""
+    _, target = _places[-1]
+    return target or Path(_temporary_folder().name)
+
+
+@contextmanager
+def other_project(project: Path, target: Path) -> Iterator[None]:
+    """Let dbt work on another project in the meantime."""
+    _places.append((project, target))
+    try:
+        yield
+    finally:
+        _places.pop()
+
+
 def _paths() -> list[str]:
-    target = _target().name
+    project, target = str(_places[-1][0]), str(target_folder())
     return [
-        "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT),
+        "--project-dir", project, "--profiles-dir", project,
         "--target-path", target, "--log-path", target, "--log-level", "none",
     ]  # fmt: skip
 
 
-@functools.cache
 def _parsed() -> tuple[str, Manifest]:
+    return _parse(_places[-1][0])
+
+
+@functools.cache
+def _parse(_project: Path) -> tuple[str, Manifest]:
     """The parsed project, and the name of the database it was parsed for."""
     result = dbtRunner().invoke(["parse", *_paths()])
     assert result.success, account_of(result)
