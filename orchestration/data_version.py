@@ -29,11 +29,10 @@ def newest_version(connection: psycopg.Connection[Any]) -> DataVersion | None:
         ).fetchone()
 
 
-def version_sentence(before: DataVersion | None, now: DataVersion | None, *, failed: bool = False) -> str:
+def version_sentence(before: DataVersion | None, now: DataVersion | None, why_none: str) -> str:
     """Say what a build came to: a new version, or why there is none."""
     if now is not None and now != before:
         return f"Data version {now.version} published."
-    why = "a step or a check of this build failed" if failed else "nothing changed"
     if now is None:
-        return f"No data version published: {why}."
-    return f"Data version {now.version} stays: {why}."
+        return f"No data version published: {why_none}."
+    return f"Data version {now.version} stays: {why_none}."

@@ -74,6 +74,7 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         arguments = _selection(context, manifest, translator)
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
             before = newest_version(connection)
+            why_none = "this run was of hand-picked models" if context.is_subset else "nothing changed"
             try:
                 for event in footfall.dbt.build(footfall.warehouse, arguments, quiet=footfall.quiet):
                     for result in _results(event, context, manifest, translator):
@@ -83,10 +84,12 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
                             listener.on_model(event["data"]["node_info"]["node_name"])
                         case dbt_running.SAID:
                             listener.on_note(event["info"]["msg"])
+                            if event["data"].get("node_info", {}).get("node_name") == "data_version":
+                                why_none = "see above"
             except DbtProblem as problem:
-                listener.on_note(version_sentence(before, newest_version(connection), failed=True))
+                listener.on_note(version_sentence(before, newest_version(connection), "a step or a check failed"))
                 raise dg.Failure(str(problem), allow_retries=False) from None
-            listener.on_note(version_sentence(before, newest_version(connection)))
+            listener.on_note(version_sentence(before, newest_version(connection), why_none))
 
     return build_models
 

@@ -23,7 +23,7 @@ from orchestration.inputs import store_parameters
 from orchestration.jobs import INGEST, delete_old_runs, ingest_config
 from orchestration.launcher import WORKER_TAG
 from orchestration.resources import Footfall
-from tests.integration.orchestrating import checks, installation, share_parsing, told, value
+from tests.integration.orchestrating import checks, installation, said, share_parsing, told, value
 from validation.progress import Progress
 from validation.sample import write_sample
 from warehouse.connections import Warehouse
@@ -110,6 +110,12 @@ def test_a_sample_comes_out_as_its_truth_says(
         alone = job.execute_in_process(instance=instance, asset_selection=list(keys))
         assert alone.success, keys
         assert {e.asset_key for e in alone.all_events if e.is_step_materialization} >= set(keys)
+        if keys == [dg.AssetKey(["marts", "data_version"])]:
+            assert "Data version 2 published." in said(instance, alone), (
+                "all that it is made from was built and checked"
+            )
+    assert "Data version 2 stays: this run was of hand-picked models." in said(instance, alone)
+    assert "Data version 2 stays: nothing changed." in said(instance, ingest(definitions, instance))
     assert value(warehouse, "select count(*) from marts.camera_events") > truth.events
 
 
