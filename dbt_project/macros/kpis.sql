@@ -63,11 +63,15 @@ visitors as (
     where not is_anonymous
     {% if limits %}
     union all
-    /* Those who came before the range and were still inside. */
+    /* Those who came before the range and were still inside: no longer before it than anybody ever stayed. */
     select person_id
     from {{ mart('person_sessions') }}
     where
-        entry_time < {{ limits }}.range_start
+        entry_time >= {{ limits }}.range_start - (
+            select (coalesce(max(dwell_seconds_max), 0) + 1) * interval '1 second'
+            from {{ mart('site_weekly') }}
+        )
+        and entry_time < {{ limits }}.range_start
         and exit_time > {{ limits }}.range_start
         and ({{ limits }}.range_end is null or {{ limits }}.range_end > {{ limits }}.range_start)
         {{ of_persons('person_id', limits) }}

@@ -92,6 +92,9 @@ def test_everything_that_readers_see_and_that_is_checked_is_built_before_the_ver
     assert len(tests) > 10
     assert [test.name for test in tests if not before.issuperset(test.depends_on.nodes)] == []
     assert {test.config.severity.lower() for test in tests} == {"error"}
+    marts = {node.unique_id for node in nodes if node.resource_type == "model" and node.schema == "marts"}
+    for exposure in manifest.exposures.values():
+        assert set(exposure.depends_on.nodes) == marts, exposure.name
 
 
 def test_new_data_make_a_version_and_nothing_new_makes_none(models: Models) -> None:
