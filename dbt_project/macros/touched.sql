@@ -153,18 +153,19 @@
         where not earlier.is_beyond
     ),
 
+    /* Half-open, so that those which touch become one, and no event is in one and at the end of another. */
     spans as (
         select
             person_id,
             camera_id,
-            tstzrange(event_time, event_time, '[]') as span
+            tstzrange(event_time, event_time + interval '1 microsecond') as span
         from judged_instants
         where not has_signals
         union all
         select
             person_id,
             camera_id,
-            tstzrange(first_time, last_time, '[]')
+            tstzrange(first_time, last_time + interval '1 microsecond')
         from changed_spans
         union all
         select
@@ -177,11 +178,11 @@
         select
             person_id,
             camera_id,
-            tstzrange(last_time, event_time, case when is_beyond then '[)' else '[]' end)
+            tstzrange(last_time, case when is_beyond then event_time else event_time + interval '1 microsecond' end)
         from after_them
     ),
 
-    merged_spans as (
+    stretches as (
         select
             person_id,
             camera_id,
@@ -194,8 +195,8 @@
         person_id,
         camera_id,
         lower(span) as first_time,
-        case when upper_inc(span) then upper(span) + interval '1 microsecond' else upper(span) end as next_time
-    from merged_spans;
+        upper(span) as next_time
+    from stretches;
     analyze {{ touched() }};
 {% endmacro %}
 

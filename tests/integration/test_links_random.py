@@ -14,7 +14,7 @@ from warehouse.connections import Warehouse
 PAIRS = 200
 INCREMENTS = 12
 # Steps from one instant to another, in seconds: within R and at it, within L and at it, and beyond; by the microsecond.
-STEPS = (0, 0.000001, 1, 30, 59, 60, 60.000001, 61, 600, 43199, 43200, 43200.000001, 50000)
+STEPS = (0, 0, 0, 0.000001, 1, 30, 60, 60, 60.000001, 600, 43200, 43200, 43200.000001, 50000)
 
 
 def random_histories(chance: random.Random) -> list[list[Signal]]:
@@ -55,7 +55,7 @@ def test_random_increments(warehouse: Warehouse, seed: int, parameters: dict[str
         chance.shuffle(waiting)
         files = []
         for step in range(INCREMENTS):
-            size = chance.choice([5, 50, len(waiting) // 3])
+            size = chance.choice([20, 100, 200]) if step else len(waiting) // 2
             batch, waiting = waiting[:size], waiting[size:]
             files.append(links.models.load(batch))
             for signal in chance.sample(batch, len(batch) // 10):

@@ -49,6 +49,7 @@ LATE: dict[str, tuple[str, str, list[tuple[float, float]]]] = {
         [(0, 200000)],
     ),
     "interval rows and others stand alone": ("+0 -10 +20 -30", "=5 ~15", [(5, 5 + JUST), (15, 15 + JUST)]),
+    "an interval row just before a stretch": ("+0 -10 +20 -30 +40", "=19.999999 -25", [(19.999999, 40)]),
     "an interval row where a signal is": ("+0 -10 +20 -30 +40", "=20", [(0, 40)]),
     "an interval row in passing": ("+0 -10 +20 -30 +40", "=22 -25", [(20, 40)]),
 }
