@@ -6,13 +6,26 @@
     create temporary table {{ touched() }} on commit drop as
     with
 
+    /* Not those whose old row and new differ only in what no measure looks at: a new event is the last signal of its
+       person in the place of one that may be months old. */
+    changed_events as (
+        select
+            camera_id,
+            event_time
+        from {{ changes_of('int_linked_events') }}
+        where batch_id = any({{ claimed_batches() }})
+        group by
+            batch_id, event_id, camera_id, event_time, event_type, is_ignored, is_repeat, opens_session, exit_time,
+            age, age_group, gender
+        having count(*) = 1
+    ),
+
     changed_spans as (
         select
             camera_id,
             {{ five_minutes('event_time') }} as first_moment,
             {{ five_minutes('event_time') }} as last_moment
-        from {{ changes_of('int_linked_events') }}
-        where batch_id = any({{ claimed_batches() }})
+        from changed_events
         union
         select
             camera_id,

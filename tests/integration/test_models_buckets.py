@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg.rows import tuple_row
 
 from tests.integration.modelling import Models, Signal, at, stay, unchanged
 from warehouse.connections import Warehouse
@@ -364,6 +365,23 @@ def test_an_increment_finds_sessions_of_every_length(models: Models) -> None:
     assert (hour["unique_visitors"], hour["peak_occupancy"], hour["occupied_seconds"]) == (14, 13, 13)
     with unchanged(models.warehouse):
         models.run("--full-refresh")
+
+
+def test_a_later_event_leaves_the_bucket_of_the_last_signal_before_it_alone(models: Models) -> None:
+    """That signal's row does change, but in nothing that is measured: what is long past is not measured again."""
+    models.load(stay("p", "CAM", "2024-05-01 12:00:00"))
+    models.run()
+    models.load(stay("p", "CAM", "2024-06-01 12:00:00", 60))
+    models.run("--exclude", "camera_hourly")
+    with models.warehouse.connect("transformer", row_factory=tuple_row) as connection:
+        changes = connection.execute(
+            "select event_time from intermediate.int_linked_events_changes order by event_time"
+        ).fetchall()
+        connection.execute("create temporary table claimed as select max(batch_id) as batch_id from raw.batches")
+        connection.execute(models.compile_inline("{{ touch_buckets('camera_id', 'hour') }}"))  # type: ignore[arg-type]
+        touched = connection.execute("select bucket_start from touched_keys").fetchall()
+    assert changes[0] == (at("2024-05-01 12:00:00"),)
+    assert touched == [(at("2024-06-01 12:00:00"),)]
 
 
 def test_cameras_and_sites(models: Models) -> None:
