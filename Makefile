@@ -33,9 +33,15 @@ test: .venv/.dev ## all tests
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term-missing:skip-covered $(TESTARGS)
 
+.PHONY: soak
+soak: .venv/.dev ## hours of it: faults at every boundary of every model, thousands of random histories
+	@$(PY) -m pytest --numprocesses 2 --timeout 0 -m soak
+	@$(PY) -m pytest --timeout 0 --hypothesis-profile soak tests/integration/test_increments_against_reference.py
+
 .PHONY: bench
-bench: .venv/.dev ## measure the load of a large file
+bench: .venv/.dev ## measure the load of a large file, and late events on long histories
 	@$(PY) -m tests.benchmarks.bulk_load
+	@$(PY) -m tests.benchmarks.increment_cost 1000000 10000000
 
 .PHONY: lint
 lint: .venv/.dev ## format and lint checks, types, SQL style
