@@ -27,7 +27,7 @@ down: .venv/.runtime ## stop what `make up` started elsewhere
 
 .PHONY: test
 test: .venv/.dev ## all tests
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile $(TESTARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile $(TESTARGS)
 
 .PHONY: coverage
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach

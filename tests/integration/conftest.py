@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -18,6 +19,10 @@ from psycopg import sql
 from warehouse.connections import Warehouse
 from warehouse.embedded import EmbeddedPostgres
 from warehouse.preparing import prepare
+
+if TYPE_CHECKING:  # dbt takes seconds to import, and many tests do without
+    from tests.integration.modelling import Models
+    from tests.integration.transcripts import Replay, Transcripts
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +67,9 @@ def template(server: EmbeddedPostgres) -> Warehouse:
 _numbers = itertools.count(1)
 
 
-@pytest.fixture
-def warehouse(template: Warehouse) -> Iterator[Warehouse]:
-    """A fresh, prepared warehouse; Dagster's storage, if wanted, is a schema of the same database."""
+@contextmanager
+def fresh_warehouse(template: Warehouse) -> Iterator[Warehouse]:
+    """A prepared warehouse of its own, for as long as it is needed; Dagster's storage would be a schema of it."""
     name = f"footfall_{next(_numbers)}"
     fresh = replace(template, database=name, dagster_database=name)
     with template.connect_as_administrator("postgres", autocommit=True) as connection:
@@ -76,3 +81,40 @@ def warehouse(template: Warehouse) -> Iterator[Warehouse]:
         prepare(fresh)
         yield fresh
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def warehouse(template: Warehouse) -> Iterator[Warehouse]:
+    """A fresh, prepared warehouse; Dagster's storage, if wanted, is a schema of the same database."""
+    with fresh_warehouse(template) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture(scope="session")
+def recorded(template: Warehouse) -> tuple[str, Transcripts]:
+    """What dbt says to a database, and that database's name; recorded once per process."""
+    from tests.integration.modelling import Models
+    from tests.integration.recording import record
+
+    with fresh_warehouse(template) as warehouse, closing(Models(warehouse)) as models:
+        return warehouse.database, record(models)
+
+
+@pytest.fixture
+def replay(warehouse: Warehouse, recorded: tuple[str, Transcripts]) -> Iterator[Replay]:
+    """dbt's runs, replayed on a fresh warehouse in which the models are built."""
+    from tests.integration.transcripts import Replay
+
+    database, transcripts = recorded
+    with closing(Replay(warehouse, transcripts.in_database(database, warehouse.database))) as replay:
+        replay.create()
+        yield replay
+
+
+@pytest.fixture
+def models(warehouse: Warehouse, replay: Replay) -> Iterator[Models]:
+    """The models, built; plain runs and full refreshes are replayed, whatever else is asked is done by dbt itself."""
+    from tests.integration.recording import ReplayedModels
+
+    with closing(ReplayedModels(warehouse, replay)) as models:
+        yield models

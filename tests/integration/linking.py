@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.integration.modelling import Models, Signal, at
-from tests.integration.recording import open_replay
 from tests.integration.transcripts import Replay, Transcript, Transcripts
 from warehouse.connections import Warehouse
 
@@ -98,19 +97,18 @@ class Links:
 
 
 @contextmanager
-def open_links(warehouse: Warehouse) -> Iterator[Links]:
-    """The links of a fresh warehouse, in which the models are built first."""
+def open_links(warehouse: Warehouse, whole: Replay) -> Iterator[Links]:
+    """The links alone, of a fresh warehouse in which the models are built; `whole` replays all of them."""
 
     def of_links(transcript: Transcript) -> Transcript:
         return {table: transcript[table] for table in TABLES}
 
-    with open_replay(warehouse) as whole:
-        kinds = (
-            whole.transcripts.creation,
-            whole.transcripts.refresh,
-            whole.transcripts.increment,
-            whole.transcripts.idle,
-        )
-        transcripts = Transcripts(*map(of_links, kinds))
+    kinds = (
+        whole.transcripts.creation,
+        whole.transcripts.refresh,
+        whole.transcripts.increment,
+        whole.transcripts.idle,
+    )
+    transcripts = Transcripts(*map(of_links, kinds))
     with closing(Replay(warehouse, transcripts)) as replay, closing(Models(warehouse)) as models:
         yield Links(models, replay)

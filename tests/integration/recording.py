@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from dbt_common.events.base_types import EventMsg
 
@@ -42,21 +41,11 @@ class Recorder:
 
 def record(models: Models, number: int = 1) -> Transcripts:
     """Run dbt four times on a warehouse without events. `number` makes the data others, not the statements."""
-
-    def run(*arguments: str) -> Transcript:
-        recorder = Recorder()
-        models.run(*arguments, on_event=recorder)
-        return recorder.transcript()
-
-    def load(hour: int) -> None:
-        for person in range(number):
-            models.load(stay(f"person {number}.{person}", f"CAM {number}", f"2024-05-0{number} {hour}:00:00", 600))
-
-    load(10)
-    creation = run()
-    refresh = run("--full-refresh")
-    load(12)
-    transcripts = Transcripts(creation, refresh, increment=run(), idle=run())
+    load(models, 10, number)
+    creation = run(models)
+    refresh = run(models, "--full-refresh")
+    load(models, 12, number)
+    transcripts = Transcripts(creation, refresh, increment=run(models), idle=run(models))
     for name in incremental_models():
         # Reworded in the macros, the questions must be reworded here: else a replay would not heed the answers.
         asked = [question for statement in transcripts.increment[name] if (question := question_of(statement))]
@@ -65,17 +54,38 @@ def record(models: Models, number: int = 1) -> Transcripts:
     return transcripts
 
 
-_recorded: list[tuple[str, Transcripts]] = []
+def record_variant(models: Models, sound: Replay) -> Transcripts:
+    """What a variant of the models says that are built already; it shares their creation, and their doing nothing."""
+    load(models, 10)
+    refresh = run(models, "--full-refresh")
+    load(models, 12)
+    return replace(sound.transcripts, refresh=refresh, increment=run(models))
 
 
-@contextmanager
-def open_replay(warehouse: Warehouse) -> Iterator[Replay]:
-    """dbt's runs on a fresh warehouse, in which the models are built first; recorded once per process."""
-    if not _recorded:
-        with closing(Models(warehouse)) as models:
-            _recorded.append((warehouse.database, record(models)))
-    database, transcripts = _recorded[0]
-    with closing(Replay(warehouse, transcripts.in_database(database, warehouse.database))) as replay:
-        if database != warehouse.database:
-            replay.create()
-        yield replay
+def run(models: Models, *arguments: str) -> Transcript:
+    """Run dbt, and write down what it says."""
+    recorder = Recorder()
+    models.run(*arguments, on_event=recorder)
+    return recorder.transcript()
+
+
+def load(models: Models, hour: int, number: int = 1) -> None:
+    """Bring a file of some stays."""
+    for person in range(number):
+        models.load(stay(f"person {number}.{person}", f"CAM {number}", f"2024-05-0{number} {hour}:00:00", 600))
+
+
+class ReplayedModels(Models):
+    """Models whose plain runs and full refreshes are replayed: what dbt would say, without dbt."""
+
+    def __init__(self, warehouse: Warehouse, replay: Replay) -> None:
+        super().__init__(warehouse)
+        self._replay = replay
+
+    def run(self, *arguments: str, on_event: Callable[[EventMsg], None] | None = None) -> None:
+        if on_event is None and not arguments:
+            self._replay.increment()
+        elif on_event is None and arguments == ("--full-refresh",):
+            self._replay.refresh()
+        else:
+            super().run(*arguments, on_event=on_event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +20,6 @@ def house(warehouse: Warehouse, tmp_path: Path) -> Dropping:
     (tmp_path / "landing").mkdir()
     (tmp_path / "home").mkdir()
     return Dropping(warehouse, tmp_path / "home", tmp_path / "landing")
-
-
-@pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[Models]:
-    models = Models(warehouse)
-    yield models
-    models.close()
 
 
 def checksums(house: Dropping) -> dict[str, str]:

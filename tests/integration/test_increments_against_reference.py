@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.modelling import Models, unchanged
-from tests.integration.recording import open_replay, record
+from tests.integration.recording import record
 from tests.integration.reference_marts import assert_marts_equal_reference
 from tests.integration.reference_models import act, put_all_but_events
+from tests.integration.transcripts import Replay
 from tests.reference.deliveries import Step, batchings, store_after
 from tests.reference.events import Event, Store
 from tests.reference.histories import stores
@@ -121,19 +122,19 @@ def reader(warehouse: Warehouse) -> Iterator[psycopg.Connection[Any]]:
 @pytest.mark.timeout(1200)  # a failing case takes a while to shrink
 def test_random_deliveries(
     warehouse: Warehouse,
+    replay: Replay,
     owner: psycopg.Connection[Any],
     reader: psycopg.Connection[Any],
     record_property: Callable[[str, object], None],
 ) -> None:
-    with open_replay(warehouse) as replay:
-        judge = Judge(warehouse, owner, reader, replay.refresh, replay.increment)
+    judge = Judge(warehouse, owner, reader, replay.refresh, replay.increment)
 
-        @settings(max_examples=settings.default.max_examples // 5, suppress_health_check=list(HealthCheck))
-        @given(cases())
-        def judged(case: Case) -> None:
-            judge(case)
+    @settings(max_examples=settings.default.max_examples // 5, suppress_health_check=list(HealthCheck))
+    @given(cases())
+    def judged(case: Case) -> None:
+        judge(case)
 
-        judged()
+    judged()
     record_property("judged", judge.account())
 
 
@@ -148,7 +149,7 @@ def test_random_deliveries_through_dbt_itself(
     judge = Judge(warehouse, owner, reader, lambda: models.build("--full-refresh"), models.build)
 
     @settings(
-        max_examples=max(3, settings.default.max_examples // 100),
+        max_examples=max(2, settings.default.max_examples // 100),
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
@@ -161,7 +162,7 @@ def test_random_deliveries_through_dbt_itself(
     record_property("judged", judge.account())
 
 
-def test_statements_do_not_depend_on_the_data(warehouse: Warehouse) -> None:
-    with open_replay(warehouse) as replay, closing(Models(warehouse)) as models:
+def test_statements_do_not_depend_on_the_data(warehouse: Warehouse, replay: Replay) -> None:
+    with closing(Models(warehouse)) as models:
         first, second = replay.transcripts, record(models, number=2)
     assert (first.refresh, first.increment, first.idle) == (second.refresh, second.increment, second.idle)

@@ -19,7 +19,6 @@ import pytest
 
 from tests.integration.faults import Boundary, dbt_and_die, dbt_when_told, process, replay_and_die
 from tests.integration.modelling import Models, parsed_project, random_signals, stored_parents, unchanged
-from tests.integration.recording import open_replay
 from tests.integration.transcripts import Replay, Transcripts
 from warehouse.connections import Warehouse
 
@@ -99,11 +98,10 @@ class Scene:
 
 
 @pytest.fixture
-def scene(warehouse: Warehouse) -> Iterator[Scene]:
-    with open_replay(warehouse) as replay:
-        scene = Scene(warehouse, replay.transcripts)
-        yield scene
-        scene.models.close()
+def scene(warehouse: Warehouse, replay: Replay) -> Iterator[Scene]:
+    scene = Scene(warehouse, replay.transcripts)
+    yield scene
+    scene.models.close()
 
 
 def kill_client(scene: Scene, boundary: Boundary) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.linking import NOON, open_links
 from tests.integration.modelling import Signal
+from tests.integration.transcripts import Replay
 from warehouse.connections import Warehouse
 
 PAIRS = 200
@@ -46,9 +47,9 @@ def random_histories(chance: random.Random) -> list[list[Signal]]:
         (4, {"min_confidence": 0.5, "excluded_ids": ["staff"]}),
     ],
 )
-def test_random_increments(warehouse: Warehouse, seed: int, parameters: dict[str, object]) -> None:
+def test_random_increments(warehouse: Warehouse, replay: Replay, seed: int, parameters: dict[str, object]) -> None:
     chance = random.Random(seed)
-    with open_links(warehouse) as links:
+    with open_links(warehouse, replay) as links:
         links.models.set_parameters(**parameters)
         links.replay.refresh()
         waiting = [signal for signals in random_histories(chance) for signal in signals]

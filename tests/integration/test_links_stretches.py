@@ -9,14 +9,15 @@ import pytest
 
 from tests.integration.linking import NOON, Links, history, open_links
 from tests.integration.modelling import Signal
+from tests.integration.transcripts import Replay
 from warehouse.connections import Warehouse
 
 JUST = 0.000001  # a stretch with nothing after it ends just after its last instant
 
 
 @pytest.fixture
-def links(warehouse: Warehouse) -> Iterator[Links]:
-    with open_links(warehouse) as links:
+def links(warehouse: Warehouse, replay: Replay) -> Iterator[Links]:
+    with open_links(warehouse, replay) as links:
         yield links
 
 

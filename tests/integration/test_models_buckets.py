@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,15 +10,6 @@ import pytest
 from psycopg.rows import tuple_row
 
 from tests.integration.modelling import Models, Signal, at, stay, unchanged
-from warehouse.connections import Warehouse
-
-
-@pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[Models]:
-    models = Models(warehouse)
-    yield models
-    models.close()
-
 
 SECOND = timedelta(seconds=1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,13 +13,6 @@ from warehouse.connections import Warehouse
 
 NOON = at("2024-05-01 12:00:00")
 HOUR = 3600
-
-
-@pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[Models]:
-    models = Models(warehouse)
-    yield models
-    models.close()
 
 
 def signals(person: str, text: str, start: datetime = NOON) -> list[Signal]:
@@ -254,11 +247,12 @@ def test_a_changed_parameter_refreshes_what_it_acts_on(models: Models) -> None:
 
 
 @pytest.mark.parametrize("missing", ["max_session_hours", "min_confidence", "anonymous_ids"])
-def test_a_missing_parameter_stops_the_build(models: Models, missing: str) -> None:
-    models.owner.execute("delete from raw.parameters where name = %s", [missing])
-    result = models.dbt("build")
+def test_a_missing_parameter_stops_the_build(warehouse: Warehouse, missing: str) -> None:
+    with closing(Models(warehouse)) as models:
+        models.owner.execute("delete from raw.parameters where name = %s", [missing])
+        result = models.dbt("build")
     assert not result.success
     failed: list[Any] = [each.node.name for each in result.result.results if str(each.status) == "fail"]  # type: ignore[union-attr]
     assert any(name.startswith("source_includes_values_raw_parameters") for name in failed)
-    with models.warehouse.connect("transformer") as connection:
+    with warehouse.connect("transformer") as connection:
         assert connection.execute("select to_regclass('marts.person_sessions')").fetchone() == (None,)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-import pytest
-
 from tests.integration.modelling import Models, Signal, at, stay
-from warehouse.connections import Warehouse
 
 MINUTE = 60
 HOUR = 3600
-
-
-@pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[Models]:
-    models = Models(warehouse)
-    yield models
-    models.close()
 
 
 def heat(models: Models, site: str) -> dict[tuple[int, int], tuple[Any, ...]]:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-import pytest
-
 from tests.integration.modelling import Models, Signal, at, stay
-from warehouse.connections import Warehouse
 
 NOON = at("2024-05-01 12:00:00")
 MINUTE = 60
-
-
-@pytest.fixture
-def models(warehouse: Warehouse) -> Iterator[Models]:
-    models = Models(warehouse)
-    yield models
-    models.close()
 
 
 Stay = tuple[float, float | None]
@@ -128,14 +118,14 @@ def test_the_smallest_id_of_those_that_enter_first_names_the_visit(models: Model
             Signal("p", "GATE", "appearance", after(1), after(9), number=3),
         ]
     )
-    models.run("--select", "+visits")
+    models.run()
     assert [row[0].int for row in models.rows("visits", "visit_id")] == [7]
 
 
 def test_visits_are_of_one_site_and_one_person(models: Models) -> None:
     models.load(stays("p", "DOOR", (0, 10), (15, 20)) + stays("q", "DOOR", (0, 12)))
     models.load(stays("p", "hall/DOOR", (12, 13)), site="hall")
-    models.run("--select", "+visits")
+    models.run()
     assert models.rows("visits", "person_id, site_id, start_time, end_time", "1, 2") == [
         ("p", "default", after(0), after(20)),
         ("p", "hall", after(12), after(13)),
@@ -154,28 +144,28 @@ def test_a_bounce_is_complete_and_shorter_than_the_limit(models: Models) -> None
     ]
     models.set_parameters(repeat_seconds=0)
     models.load(signals)
-    models.run("--select", "+visits")
+    models.run()
     bounces = dict(models.rows("visits", "person_id, is_bounce"))
     assert bounces == {"short": True, "limit": False, "none": True, "open": False, "twice": False}
     before = row_versions(models, "int_visits")
     models.set_parameters(bounce_seconds=31)
-    models.run("--select", "+visits")
+    models.run()
     assert dict(models.rows("visits", "person_id, is_bounce")) == bounces | {"limit": True, "twice": True}
     assert row_versions(models, "int_visits") == before
 
 
 def test_another_gap_makes_other_visits(models: Models) -> None:
     models.load(stays("p", "CAM", (0, 10), (10, 20), (20 + A_MICROSECOND, 30), (61, 70)))
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 30, 3), (61, 70, 1))
     models.set_parameters(visit_gap_minutes=0)
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 20, 2), (20 + A_MICROSECOND, 30, 1), (61, 70, 1))
     models.load(stays("p", "CAM", (25, 61)))
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 20, 2), (20 + A_MICROSECOND, 70, 3))
     models.set_parameters(visit_gap_minutes=0.5)
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 70, 5))
 
 
@@ -200,7 +190,7 @@ def test_the_date_of_a_visit_is_that_of_the_day_bucket_of_its_start(models: Mode
     models.load(
         signal for number, (zone, start, _) in enumerate(DATES) for signal in stay(f"p{number}", zone, start, 5 * 3600)
     )
-    models.run("--select", "+visits")
+    models.run()
     assert [row[0] for row in models.rows("visits", "visit_date", "person_id")] == [day for *_, day in DATES]
 
 
@@ -212,33 +202,33 @@ def returning(models: Models, person: str = "p") -> list[bool]:
 def test_who_returns_has_a_visit_there_on_an_earlier_date(models: Models) -> None:
     models.load(stays("p", "CAM", (0, 10), (120, 130)) + stays("q", "CAM", (0, 10)))
     models.load(stays("p", "hall/CAM", (1440, 1450)), site="hall")
-    models.run("--select", "+visits")
+    models.run()
     assert returning(models) == [False, False, False]  # twice on one day, then elsewhere
     later = models.load(stays("p", "CAM", (2880, 2890)))
-    models.run("--select", "+visits")
+    models.run()
     assert returning(models) == [False, False, False, True]
     tables = ("int_visits", "int_first_visits")
     before = [row_versions(models, table) for table in tables]
     earlier = models.load(stays("p", "CAM", (-1440, -1430)))
-    models.run("--select", "+visits")
+    models.run()
     assert returning(models) == [False, True, True, False, True]
     then = [row_versions(models, table) for table in tables]
     assert [len(rows - known) for rows, known in zip(then, before, strict=True)] == [1, 1]
     models.retract(earlier)
-    models.run("--select", "+visits")
+    models.run()
     assert returning(models) == [False, False, False, True]
     models.retract(later)
-    models.run("--select", "+visits")
+    models.run()
     assert returning(models) == [False, False, False]
 
 
 def test_a_visitor_whose_last_visit_is_taken_back_is_forgotten(models: Models) -> None:
     models.load(stays("q", "CAM", (0, 10)))
     file_id = models.load(stays("p", "hall/CAM", (0, 10), (90, 95)), site="hall")
-    models.run("--select", "+visits +visitors")
+    models.run()
     assert len(models.rows("visitors")) == 2
     models.retract(file_id)  # the camera and its site go with it
-    models.run("--select", "+visits +visitors")
+    models.run()
     assert models.rows("visitors", "person_id") == [("q",)]
     assert models.rows("visits", "person_id") == [("q",)]
     with models.warehouse.connect("transformer") as connection:
@@ -301,45 +291,45 @@ CHANGES: dict[str, tuple[list[Stay], list[Stay], list[Span], list[Span]]] = {
 def test_late_sessions_join_visits_and_retracted_ones_part_them(models: Models) -> None:
     for person, (there, *_) in CHANGES.items():
         models.load(stays(person, "CAM", *there))
-    models.run("--select", "+visits")
+    models.run()
     for person, (_, _, before, _) in CHANGES.items():
         assert_visits(models, *before, person=person)
     late = models.load(
         signal for person, (_, coming, *_) in CHANGES.items() for signal in stays(person, "TILL", *coming)
     )
-    models.run("--select", "+visits")
+    models.run()
     for person, (*_, with_late_ones) in CHANGES.items():
         assert_visits(models, *with_late_ones, person=person)
     models.retract(late)
-    models.run("--select", "+visits")
+    models.run()
     for person, (_, _, before, _) in CHANGES.items():
         assert_visits(models, *before, person=person)
 
 
 def test_a_session_whose_exit_changes_leaves_the_visit_it_reached(models: Models) -> None:
     models.load(stay("p", "CAM", NOON, 60 * MINUTE) + stays("p", "TILL", (80, 90)))
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 90, 2))
     early = models.load([Signal("p", "CAM", "exit", after(10))])
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 10, 1), (80, 90, 1))
     models.retract(early)
-    models.run("--select", "+visits")
+    models.run()
     assert_visits(models, (0, 90, 2))
 
 
 def test_an_increment_leaves_untouched_visits_as_they_lie(models: Models) -> None:
     models.load(stays("p", "CAM", (0, 10), (20, 30), (100, 110), (200, 210)) + stays("q", "CAM", (0, 10)))
     models.load(stays("p", "hall/CAM", (0, 10)), site="hall")
-    models.run("--select", "+visits")
+    models.run()
     before, first_before = row_versions(models, "int_visits"), row_versions(models, "int_first_visits")
     models.load(stays("p", "CAM", (115, 120)))
-    models.run("--select", "+visits")
+    models.run()
     then = row_versions(models, "int_visits")
     assert (len(before - then), len(then - before)) == (1, 1)
     assert row_versions(models, "int_first_visits") == first_before
     models.load([Signal("p", "CAM", "other", after(118))])  # changes no session
-    models.run("--select", "+visits")
+    models.run()
     assert row_versions(models, "int_visits") == then
 
 
@@ -359,7 +349,7 @@ def test_visitors_are_named_persons_with_a_counted_event(models: Models) -> None
         ]
     )
     models.load(stay("p", "hall/CAM", NOON + timedelta(days=1), 7), site="hall")
-    models.run("--select", "+visitors")
+    models.run()
     assert models.records("visitors", "person_id, site_id") == [
         {
             "site_id": "default",
@@ -433,7 +423,7 @@ def test_any_batching_gives_the_visits_of_a_full_refresh(models: Models) -> None
         loaded.append(models.load(signals, site=site))
         if len(loaded) > 2 and chance.random() < 0.5:
             models.retract(loaded.pop(chance.randrange(len(loaded))))
-        models.run("--select", "+visits")
+        models.run()
     by_increments = models.rows("visits as t", "t::text")
-    models.run("--full-refresh", "--select", "+visits")
+    models.run("--full-refresh")
     assert models.rows("visits as t", "t::text") == by_increments

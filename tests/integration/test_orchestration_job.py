@@ -168,11 +168,12 @@ def test_a_failing_test_of_dbt_turns_the_run_red_and_says_which(
 
 
 BUILD = """
-import pickle, sys, threading
+import pickle, signal, sys, threading
 from pathlib import Path
 from orchestration.assets.run_log import RunLog
 from orchestration.resources import Footfall
 settings, warehouse = pickle.loads(Path(sys.argv[1]).read_bytes())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which whoever runs the tests may have had ignored
 try:
     list(Footfall(settings, RunLog, warehouse, quiet=True).dbt.build(warehouse, ["--select", "fqn:*"], quiet=True))
 except KeyboardInterrupt:
@@ -195,7 +196,10 @@ def test_an_interrupted_build_stops_its_statement_and_begins_nothing_more(
             while not waiting(warehouse) and build.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)
             build.send_signal(signal.SIGINT)
-            told, _ = build.communicate(timeout=60)
+            try:
+                told, _ = build.communicate(timeout=60)
+            finally:
+                build.kill()
         assert told.splitlines()[-1] == "interrupted; False"
         assert not waiting(warehouse)
 

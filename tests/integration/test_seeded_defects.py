@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.integration import modelling
-from tests.integration.modelling import Models, parsed_project
-from tests.integration.recording import record
+from tests.integration.modelling import Models
+from tests.integration.recording import record_variant
 from tests.integration.test_increments_against_reference import Case, Judge, cases
 from tests.integration.transcripts import Replay
 from warehouse.connections import Warehouse
@@ -27,9 +27,8 @@ DEFECTS = sorted((Path(__file__).parent / "defects").glob("*.patch"))
 
 
 @contextmanager
-def project_with(defect: Path, folder: Path, warehouse: Warehouse) -> Iterator[None]:
+def project_with(defect: Path, folder: Path) -> Iterator[None]:
     """Let dbt work on a copy of the project that has the defect. What is parsed already is not parsed again."""
-    parsed_project(warehouse)
     sound, target = modelling.PROJECT, modelling.target_folder()
     shutil.copytree(sound, folder / sound.name, ignore=shutil.ignore_patterns("target", "logs"))
     shutil.copytree(target, folder / "target")
@@ -40,15 +39,15 @@ def project_with(defect: Path, folder: Path, warehouse: Warehouse) -> Iterator[N
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.stem for defect in DEFECTS])
-def test_a_wrong_variant_is_seen(defect: Path, warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_wrong_variant_is_seen(defect: Path, warehouse: Warehouse, replay: Replay, tmp_path: Path) -> None:
     with (
-        project_with(defect, tmp_path, warehouse),
         closing(Models(warehouse)) as models,
+        project_with(defect, tmp_path),
         warehouse.connect("owner", autocommit=True) as owner,
         warehouse.connect("bi_reader", autocommit=True) as reader,
-        closing(Replay(warehouse, record(models))) as replay,
+        closing(Replay(warehouse, record_variant(models, replay))) as variant,
     ):
-        judge = Judge(warehouse, owner, reader, replay.refresh, replay.increment)
+        judge = Judge(warehouse, owner, reader, variant.refresh, variant.increment)
 
         @settings(
             max_examples=100,
