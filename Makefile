@@ -25,13 +25,14 @@ up: .venv/.runtime ## start PostgreSQL and Dagster, watch the landing folder
 down: .venv/.runtime ## stop what `make up` started elsewhere
 	@$(FOOTFALL) down
 
+# Three processes for the two cores of a small machine: tests wait for servers and clocks much of the time.
 .PHONY: test
 test: .venv/.dev ## all tests
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile $(TESTARGS)
 
 .PHONY: coverage
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile --cov --cov-report term-missing:skip-covered $(TESTARGS)
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --cov --cov-report term-missing:skip-covered $(TESTARGS)
 
 .PHONY: soak
 soak: .venv/.dev ## hours of it: faults at every boundary of every model, thousands of random histories
