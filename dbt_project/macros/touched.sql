@@ -34,8 +34,12 @@
         person_id,
         camera_id,
         event_time
-    from {{ source('raw', 'events') }}
-    where batch_id = any({{ claimed_batches() }})
+    from (
+        select *
+        from {{ source('raw', 'events') }}
+        where batch_id = any({{ claimed_batches() }})
+        offset 0 /* keeps the union from reading all of the primary key for the sake of its order */
+    ) as events
     union
     select
         person_id,
