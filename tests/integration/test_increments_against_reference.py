@@ -162,6 +162,7 @@ def test_random_deliveries_through_dbt_itself(
     record_property("judged", judge.account())
 
 
+@pytest.mark.soak
 def test_statements_do_not_depend_on_the_data(warehouse: Warehouse, replay: Replay) -> None:
     with closing(Models(warehouse)) as models:
         first, second = replay.transcripts, record(models, number=2)

@@ -119,8 +119,8 @@ def test_stopping_ends_the_last_started_first_and_kills_whoever_does_not_listen(
         log = tmp_path / "logs" / f"{name}.log"
         until(lambda log=log: log.read_text() == "here\n")
     identities = [Identity.of(pid(supervisor, name)) for name in ("first", "second")]
-    supervisor.stop(patience=3)
-    assert said == ["The second did not stop within 3 s and was killed."]
+    supervisor.stop(patience=8)
+    assert said == ["The second did not stop within 8 s and was killed."]
     assert [identity.process() for identity in identities] == [None, None]
     assert not supervisor.watch(), "what was stopped is not started again"
 
