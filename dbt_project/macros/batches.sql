@@ -170,9 +170,9 @@
 {% endmacro %}
 
 
-{# The claimed batches as one array, which an index can be searched for. #}
+{# The claimed batches as one array, in order, which an index can be searched for. #}
 {% macro claimed_batches() -%}
-    array(select claimed.batch_id from claimed)
+    array(select claimed.batch_id from claimed order by claimed.batch_id)
 {%- endmacro %}
 
 

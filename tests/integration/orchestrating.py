@@ -46,6 +46,27 @@ def run_job(footfall: Footfall, instance: dg.DagsterInstance, job: str, config: 
     return definitions.resolve_job_def(job).execute_in_process(config, instance, **options)
 
 
+class Ticks:
+    """One sensor, tick after tick, its cursor kept."""
+
+    def __init__(self, sensor: dg.SensorDefinition, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+        self.sensor = sensor
+        self.footfall = footfall
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> dg.SensorResult:
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            resources={"footfall": self.footfall},
+            definitions=dg.Definitions(),
+        )
+        result: Any = self.sensor(context)
+        self.cursor = result.cursor
+        return result
+
+
 def said(instance: dg.DagsterInstance, result: Any) -> str:
     """All lines that a run wrote into its log."""
     return "\n".join(entry.user_message for entry in instance.all_logs(result.run_id) if not entry.dagster_event)

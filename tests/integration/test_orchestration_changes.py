@@ -19,7 +19,7 @@ from orchestration.jobs import ASSET_JOB, INGEST, REPLAY, RETRACT, UNFINISHED
 from orchestration.resources import Footfall
 from orchestration.running import job_origin
 from orchestration.settings import Settings, SettingsProblem
-from tests.integration.orchestrating import installation
+from tests.integration.orchestrating import Ticks, installation
 from validation.cameras import Camera
 from validation.corrections import replay_file
 from validation.finding import find_file
@@ -36,14 +36,12 @@ fields: {timestamp: when, person_id: who, camera_id: door, event_type: {constant
 """
 
 
-class Changes:
+class Changes(Ticks):
     """The sensor, tick after tick, on an installation whose settings can be edited."""
 
     def __init__(self, footfall: Footfall, instance: dg.DagsterInstance) -> None:
-        self.footfall = replace(footfall, read_anew=self.read)
-        self.instance = instance
+        super().__init__(change_sensor, replace(footfall, read_anew=self.read), instance)
         self.settings: Settings | SettingsProblem = footfall.settings
-        self.cursor: str | None = None
 
     def read(self) -> Settings:
         if isinstance(self.settings, SettingsProblem):
@@ -54,17 +52,6 @@ class Changes:
         self.settings = self.footfall.settings.model_copy(update=settings)
         vars(self.settings).pop("loading_rules", None)
         vars(self.settings).pop("model_parameters", None)
-
-    def tick(self) -> dg.SensorResult:
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            resources={"footfall": self.footfall},
-            definitions=dg.Definitions(),
-        )
-        result: Any = change_sensor(context)
-        self.cursor = result.cursor
-        return result
 
     def requests(self) -> list[dg.RunRequest]:
         return list(self.tick().run_requests or [])

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -18,7 +17,7 @@ from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, UNFINISHED, corre
 from orchestration.resources import Footfall
 from orchestration.running import job_origin
 from orchestration.sensors import PATIENCE_SECONDS, RESUME_TAG, RESUMES, landing_sensor
-from tests.integration.orchestrating import installation
+from tests.integration.orchestrating import Ticks, installation
 from warehouse.connections import Warehouse
 
 
@@ -33,24 +32,11 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-class Ticks:
-    """One sensor, tick after tick, its cursor kept."""
+class Landing(Ticks):
+    """The sensor over the landing folder."""
 
     def __init__(self, footfall: Footfall, instance: dg.DagsterInstance) -> None:
-        self.footfall = footfall
-        self.instance = instance
-        self.cursor: str | None = None
-
-    def tick(self) -> dg.SensorResult:
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursor,
-            resources={"footfall": self.footfall},
-            definitions=dg.Definitions(),
-        )
-        result: Any = landing_sensor(context)
-        self.cursor = result.cursor
-        return result
+        super().__init__(landing_sensor, footfall, instance)
 
     def request(self) -> dg.RunRequest:
         """The one run that a tick asks for."""
@@ -67,8 +53,8 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(footfall: Footfall, instance: dg.DagsterInstance) -> Ticks:
-    return Ticks(footfall, instance)
+def ticks(footfall: Footfall, instance: dg.DagsterInstance) -> Landing:
+    return Landing(footfall, instance)
 
 
 def drop(footfall: Footfall, name: str, text: str = "timestamp,person_id,camera_id,event_type\n") -> Path:
@@ -83,27 +69,27 @@ def files(request: dg.RunRequest) -> list[str]:
     return names
 
 
-def test_an_empty_folder_asks_for_nothing(ticks: Ticks) -> None:
+def test_an_empty_folder_asks_for_nothing(ticks: Landing) -> None:
     result = ticks.tick()
     assert not result.run_requests
     assert "empty" in str(result.skip_reason)
 
 
-def test_all_files_that_are_ready_go_into_one_run(ticks: Ticks, footfall: Footfall) -> None:
+def test_all_files_that_are_ready_go_into_one_run(ticks: Landing, footfall: Footfall) -> None:
     drop(footfall, "b.csv")
     drop(footfall, "a b 'ü'.csv")
     drop(footfall, "north/c.csv")
     assert files(ticks.request()) == ["a b 'ü'.csv", "b.csv", "north/c.csv"]
 
 
-def test_a_name_that_is_no_utf8_can_be_asked_for(ticks: Ticks, footfall: Footfall) -> None:
+def test_a_name_that_is_no_utf8_can_be_asked_for(ticks: Landing, footfall: Footfall) -> None:
     (footfall.settings.landing / os.fsdecode(b"caf\xe9.csv")).write_text("x")
     request = ticks.request()
     json.dumps(request.run_config, ensure_ascii=False).encode("utf-8")
     assert files(request) == ["caf\\xe9.csv"]
 
 
-def test_a_file_that_grows_waits(ticks: Ticks, footfall: Footfall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_waits(ticks: Landing, footfall: Footfall, monkeypatch: pytest.MonkeyPatch) -> None:
     path = drop(footfall, "slow.csv")
 
     def goes_on_writing(seconds: float) -> None:
@@ -119,7 +105,7 @@ def test_a_file_that_grows_waits(ticks: Ticks, footfall: Footfall, monkeypatch: 
 
 @pytest.mark.parametrize("status", UNFINISHED)
 def test_a_file_is_asked_for_once_while_its_run_waits_or_works(
-    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance, status: DagsterRunStatus
+    ticks: Landing, footfall: Footfall, instance: dg.DagsterInstance, status: DagsterRunStatus
 ) -> None:
     drop(footfall, "a.csv")
     request = ticks.request()
@@ -139,7 +125,9 @@ def test_a_file_is_asked_for_once_while_its_run_waits_or_works(
     assert files(ticks.request()) == ["a.csv", "b.csv"]
 
 
-def test_a_run_without_a_list_takes_every_file(ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+def test_a_run_without_a_list_takes_every_file(
+    ticks: Landing, footfall: Footfall, instance: dg.DagsterInstance
+) -> None:
     drop(footfall, "a.csv")
     create_run_for_test(
         instance,
@@ -150,7 +138,7 @@ def test_a_run_without_a_list_takes_every_file(ticks: Ticks, footfall: Footfall,
     assert not ticks.tick().run_requests
 
 
-def test_a_run_of_models_alone_takes_none(ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance) -> None:
+def test_a_run_of_models_alone_takes_none(ticks: Landing, footfall: Footfall, instance: dg.DagsterInstance) -> None:
     drop(footfall, "a.csv")
     create_run_for_test(
         instance,
@@ -163,7 +151,7 @@ def test_a_run_of_models_alone_takes_none(ticks: Ticks, footfall: Footfall, inst
 
 @pytest.mark.parametrize("job", CORRECTIONS)
 def test_a_correction_takes_no_file_from_the_folder(
-    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance, job: str
+    ticks: Landing, footfall: Footfall, instance: dg.DagsterInstance, job: str
 ) -> None:
     drop(footfall, "a.csv")
     config = correction_config(job, ["a.csv"])
@@ -173,7 +161,7 @@ def test_a_correction_takes_no_file_from_the_folder(
 
 @pytest.mark.parametrize("job", CORRECTIONS)
 def test_after_a_failed_correction_the_models_are_asked_for(
-    ticks: Ticks, instance: dg.DagsterInstance, job: str
+    ticks: Landing, instance: dg.DagsterInstance, job: str
 ) -> None:
     run = create_run_for_test(instance, job_name=job, status=DagsterRunStatus.STARTED)
     instance.report_run_failed(run)
@@ -184,7 +172,7 @@ def test_after_a_failed_correction_the_models_are_asked_for(
         assert files(ticks.request()) == []
 
 
-def test_a_file_that_stays_is_asked_for_again_later_under_another_key(ticks: Ticks, footfall: Footfall) -> None:
+def test_a_file_that_stays_is_asked_for_again_later_under_another_key(ticks: Landing, footfall: Footfall) -> None:
     drop(footfall, "a.csv")
     keys = {ticks.request().run_key}
     for pause in PATIENCE_SECONDS[1:]:
@@ -196,7 +184,7 @@ def test_a_file_that_stays_is_asked_for_again_later_under_another_key(ticks: Tic
         keys.add(key)
 
 
-def test_a_corrected_file_of_the_same_name_is_asked_for_at_once(ticks: Ticks, footfall: Footfall) -> None:
+def test_a_corrected_file_of_the_same_name_is_asked_for_at_once(ticks: Landing, footfall: Footfall) -> None:
     path = drop(footfall, "a.csv")
     first = ticks.request()
     path.unlink()
@@ -204,7 +192,7 @@ def test_a_corrected_file_of_the_same_name_is_asked_for_at_once(ticks: Ticks, fo
     assert ticks.request().run_key != first.run_key
 
 
-def test_the_same_file_has_the_same_key_when_the_cursor_is_lost(ticks: Ticks, footfall: Footfall) -> None:
+def test_the_same_file_has_the_same_key_when_the_cursor_is_lost(ticks: Landing, footfall: Footfall) -> None:
     drop(footfall, "a.csv")
     key = ticks.request().run_key
     ticks.cursor = None
@@ -212,7 +200,7 @@ def test_the_same_file_has_the_same_key_when_the_cursor_is_lost(ticks: Ticks, fo
 
 
 def test_after_a_failed_run_the_models_are_asked_for_again_a_few_times(
-    ticks: Ticks, footfall: Footfall, instance: dg.DagsterInstance
+    ticks: Landing, footfall: Footfall, instance: dg.DagsterInstance
 ) -> None:
     tags: dict[str, str] = {}
     for time_over in range(RESUMES):
@@ -238,7 +226,7 @@ def test_after_a_failed_run_the_models_are_asked_for_again_a_few_times(
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED])
 def test_after_a_run_that_succeeded_or_was_cancelled_nothing_is_resumed(
-    ticks: Ticks, instance: dg.DagsterInstance, status: DagsterRunStatus
+    ticks: Landing, instance: dg.DagsterInstance, status: DagsterRunStatus
 ) -> None:
     create_run_for_test(instance, job_name=INGEST, run_config=ingest_config(["a.csv"]), status=status)
     with pytest.MonkeyPatch.context() as patch:

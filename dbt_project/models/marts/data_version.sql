@@ -57,11 +57,7 @@ final as (
     select
         coalesce((select max(last_one.version) from {{ this }} as last_one), 0) + 1 as version,
         clock_timestamp() as published_at,
-        array(
-            select claimed.batch_id
-            from claimed
-            order by claimed.batch_id
-        ) as batches,
+        {{ claimed_batches() }} as batches,
         md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions)) as fingerprint
     from stored
     cross join parameters
