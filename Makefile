@@ -44,6 +44,10 @@ bench: .venv/.dev ## measure the load of a large file, and late events on long h
 	@$(PY) -m tests.benchmarks.bulk_load
 	@$(PY) -m tests.benchmarks.increment_cost 1000000 10000000
 
+.PHONY: bench-latency
+bench-latency: .venv/.dev ## measure drop to fresh marts, idleness and start, beside Dagster's own ways (half an hour)
+	@$(PY) -m tests.benchmarks.latency --picture docs/latency.svg --write docs/performance.md
+
 .PHONY: lint
 lint: .venv/.dev ## format and lint checks, types, SQL style
 	@$(PY) -m ruff format --check .
