@@ -28,6 +28,7 @@ from orchestration.jobs import (
 )
 from orchestration.resources import Footfall
 from orchestration.settings import SettingsProblem
+from orchestration.storage import instance_of
 
 EVERY_SECONDS: Final = 15
 # How long it waits before it asks again for what a run did not bring about: a run a day is no nuisance.
@@ -53,7 +54,7 @@ def change_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePara
         outdated = inputs.outdated(connection) if memory.get("settled") != state else []
     if not outdated and not changes:
         return _skip("Everything was loaded under the settings of today, and the models know them.", {"settled": state})
-    if unfinished_runs(context.instance, INGEST, REPLAY, ASSET_JOB):
+    if unfinished_runs(instance_of(context), INGEST, REPLAY, ASSET_JOB):
         return _skip("A run is under way that may bring it about.", memory)
     why = [f"{one.file.name}: {'; '.join(one.reasons)}" for one in outdated] + changes
     what = hashlib.sha256("\n".join(why).encode()).hexdigest()

@@ -2,12 +2,20 @@
 
 It only saves work, it never decides: what a file is and whether it is loaded already, the ledger knows. So nothing is
 lost with its cursor, and a file that is asked for twice is loaded once.
+
+A tick that finds nothing to do does not end: it waits for something to happen in the folder. What that comes to with
+the loop around the ticks is in docs/performance.md.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import dagster as dg
@@ -16,16 +24,28 @@ from dagster import DagsterRunStatus
 from orchestration.change_sensor import change_sensor
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, files_of, ingest_config, loads_files, unfinished_runs
 from orchestration.resources import Footfall
+from orchestration.storage import instance_of
 from validation.landing import LandingFolder, Waiting
 from validation.ledger import Ledger
+from validation.watching import FolderWatch
 
-EVERY_SECONDS: Final = 2
-LINGER_SECONDS: Final = 5.0
+# Dagster knows whole seconds; none at all means 30.
+EVERY_SECONDS: Final = 1
+# How long a tick waits for a file. It holds back a stop of the code server by as much.
+LINGER_SECONDS: Final = 5.5
+# How often it looks by itself meanwhile: not every file system tells what happens in it.
+LOOK_SECONDS: Final = 1.0
+# Files that are renamed into the folder one after the other go into one run.
+QUIET_SECONDS: Final = 0.03
+GATHER_SECONDS: Final = 0.3
 # How long a file that was asked for and still lies there waits before it is asked for again: the loader quarantines
 # it at the third failed attempt, so more than three means that runs do not even come to look at it.
 PATIENCE_SECONDS: Final = (0.0, 5.0, 15.0, 60.0, 300.0)
 RESUME_TAG: Final = "footfall/resume"
 RESUMES: Final = 4
+# When the newest file of a run was complete, and when the run was asked for (Unix time).
+READY_TAG: Final = "footfall/ready"
+NOTICED_TAG: Final = "footfall/noticed"
 # Among so many runs, of whatever job, the last of ours is looked for.
 _LOOKED_BACK: Final = 20
 
@@ -45,39 +65,132 @@ def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePar
     """Ask for a run for the files that are finished, wait for nobody and are not being loaded already."""
     settings = footfall.settings
     memory = json.loads(context.cursor) if context.cursor else {}
-    folder = LandingFolder(settings.landing, settings.settle_seconds)
-    there = {waiting.shown_name for waiting in folder.look()}
-    asked: dict[str, Any] = {name: ask for name, ask in memory.get("asked", {}).items() if name in there}
-    unfinished = unfinished_runs(context.instance, INGEST, ASSET_JOB, *CORRECTIONS)
-    runs = [run for run in unfinished if loads_files(run)]
-
-    def due_at(now: float, looks: Mapping[str, Any]) -> tuple[list[Waiting], dict[str, Any], bool]:
-        ready, looks = folder.ready(looks, now)
-        due = [waiting for waiting in ready if not _is_covered(waiting, runs) and _is_due(waiting, asked, now)]
-        return due, looks, len(ready) < len(looks["seen"])
-
-    now = time.time()
-    due, looks, some_unfinished = due_at(now, memory.get("looks", {}))
-    if some_unfinished and not due:
-        # The second look need not wait for the next tick.
-        time.sleep(min(settings.settle_seconds, LINGER_SECONDS))
-        now = time.time()
-        due, looks, _ = due_at(now, looks)
-    attempts = _attempts(footfall, due) if due else {}
-    due = [waiting for waiting in due if waiting.shown_name in attempts]
-    for waiting in due:
-        before = _earlier_asks(waiting, asked)
-        asked[waiting.shown_name] = {"fingerprint": waiting.fingerprint, "times": before + 1, "at": now}
-    cursor = json.dumps({"looks": looks, "asked": asked})
-    if due:
-        return dg.SensorResult(run_requests=[_request(due, asked, attempts)], cursor=cursor)
-    resume = _resume(context.instance, now) if not unfinished else None
-    if resume is not None:
-        return dg.SensorResult(run_requests=[resume], cursor=cursor)
-    reason = (
-        f"{len(there)} files are not finished yet or are being loaded." if there else "The landing folder is empty."
+    tick = _Tick(
+        instance_of(context),
+        footfall,
+        LandingFolder(settings.landing, settings.settle_seconds),
+        looks=memory.get("looks", {}),
+        asked=memory.get("asked", {}),
     )
-    return dg.SensorResult(skip_reason=reason, cursor=cursor)
+    due = tick.due()
+    if not due and (resume := _resume(tick.instance, time.time())) is not None:
+        return dg.SensorResult(run_requests=[resume], cursor=tick.cursor())
+    if not due:
+        due = _linger(tick, context) if getattr(settings, "warm", True) else _look_again(tick)
+    if due:
+        request = _request(due, tick)
+        return dg.SensorResult(run_requests=[request], cursor=tick.cursor())
+    return dg.SensorResult(skip_reason=tick.reason(), cursor=tick.cursor())
+
+
+@dataclass
+class _Tick:
+    """What one tick knows: what it saw in the folder, and what was asked for."""
+
+    instance: dg.DagsterInstance
+    footfall: Footfall
+    folder: LandingFolder
+    looks: dict[str, Any]
+    asked: dict[str, Any]
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    unreadable: str | None = None
+
+    def due(self, in_place: Sequence[str] = ()) -> list[Waiting]:
+        """Look once, and return the files to ask for; those in `in_place` were renamed into place since."""
+        now = time.time()
+        looks = {**self.looks, "unfinished": [*self.looks.get("unfinished", ()), *in_place]}
+        try:
+            ready, self.looks = self.folder.ready(looks, now)
+            self.unreadable = None
+        except OSError as error:
+            self.unreadable = f"The landing folder {self.folder.folder} cannot be read: {error.strerror}."
+            return []
+        due = [waiting for waiting in ready if _is_due(waiting, self.asked, now)]
+        if not due:
+            return []
+        runs = [run for run in _unfinished(self.instance) if loads_files(run)]
+        due = [waiting for waiting in due if not _is_covered(waiting, runs)]
+        self.attempts = _attempts(self.footfall, due) if due else {}
+        return [waiting for waiting in due if waiting.shown_name in self.attempts]
+
+    def settled_in(self) -> float | None:
+        """In how many seconds the next file will have stayed as it is for long enough; None where none has to."""
+        now = time.time()
+        left = [since + self.folder.settle_seconds - now for *_, since in self.looks.get("seen", {}).values()]
+        return min((seconds for seconds in left if seconds > 0), default=None)
+
+    def cursor(self) -> str:
+        """Return what the next tick is to know; what no longer lies there is forgotten."""
+        with suppress(OSError):
+            there = {waiting.shown_name for waiting in self.folder.look()} if self.asked else set()
+            self.asked = {name: ask for name, ask in self.asked.items() if name in there}
+        return json.dumps({"looks": self.looks, "asked": self.asked})
+
+    def reason(self) -> str:
+        """Say why there is nothing to do."""
+        if self.unreadable is not None:
+            return self.unreadable
+        waiting = len(self.looks.get("seen", {}))
+        return (
+            f"{waiting} files are not finished yet or are being loaded." if waiting else "The landing folder is empty."
+        )
+
+
+def _look_again(tick: _Tick) -> list[Waiting]:
+    """Look once more where a file has to settle: its second look need not wait for the next tick."""
+    if tick.settled_in() is None:
+        return []
+    time.sleep(min(tick.folder.settle_seconds, LINGER_SECONDS))
+    return tick.due()
+
+
+def _linger(tick: _Tick, context: dg.SensorEvaluationContext) -> list[Waiting]:
+    """Look whenever something happens in the folder, until there is something to ask for or the tick has to end."""
+    shared = _shared(tick.folder.folder)
+    if not shared.lock.acquire(blocking=False):
+        return []  # Somebody tries the sensor out on the web page while it waits.
+    try:
+        watch = shared.watch
+        ends = time.monotonic() + LINGER_SECONDS
+        while not (due := tick.due(watch.renamed_into_place())):
+            left = ends - time.monotonic()
+            if left <= 0:
+                break
+            if watch.wait(min(left, LOOK_SECONDS, tick.settled_in() or LOOK_SECONDS)):
+                gathered = time.monotonic() + GATHER_SECONDS
+                while time.monotonic() < gathered and watch.wait(QUIET_SECONDS):
+                    pass
+            if (news := shared.news()) is not None:
+                context.log.warning(news)
+        return due
+    finally:
+        shared.lock.release()
+
+
+class _Shared:
+    """The watch of this process, which hears what happens between two ticks, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.watch = FolderWatch(folder)
+        self.lock = Lock()
+        self._told: str | None = None
+
+    def news(self) -> str | None:
+        """Say, once, that nothing is heard and why."""
+        problem, before = self.watch.problem, self._told
+        self._told = problem
+        if problem is None or problem == before:
+            return None
+        return f"The landing folder cannot be watched ({problem}); it is looked at every {LOOK_SECONDS:g} s instead."
+
+
+@cache
+def _shared(folder: Path) -> _Shared:
+    return _Shared(folder)
+
+
+def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    return unfinished_runs(instance, INGEST, ASSET_JOB, *CORRECTIONS)
 
 
 def _is_covered(waiting: Waiting, runs: Sequence[dg.DagsterRun]) -> bool:
@@ -105,7 +218,12 @@ def _attempts(footfall: Footfall, files: Sequence[Waiting]) -> dict[str, int]:
         return {due.waiting.shown_name: due.attempt for due in Ledger(connection).due(files)}
 
 
-def _request(due: Sequence[Waiting], asked: Mapping[str, Any], attempts: Mapping[str, int]) -> dg.RunRequest:
+def _request(due: Sequence[Waiting], tick: _Tick) -> dg.RunRequest:
+    """Ask for a run of these files, and remember that."""
+    asked, attempts, now = tick.asked, tick.attempts, time.time()
+    for waiting in due:
+        before = _earlier_asks(waiting, asked)
+        asked[waiting.shown_name] = {"fingerprint": waiting.fingerprint, "times": before + 1, "at": now}
     # The attempt is in the key: Dagster suppresses a key for ever, that of a failed run too. So is how often we asked:
     # a run that failed before it came to the files made no attempt.
     names = [waiting.shown_name for waiting in due]
@@ -113,12 +231,19 @@ def _request(due: Sequence[Waiting], asked: Mapping[str, Any], attempts: Mapping
     return dg.RunRequest(
         run_key=hashlib.sha256("\n".join(told).encode()).hexdigest(),
         run_config=ingest_config(names),
-        tags={"footfall/files": str(len(names)), "footfall/attempt": str(max(attempts[name] for name in names))},
+        tags={
+            "footfall/files": str(len(names)),
+            "footfall/attempt": str(max(attempts[name] for name in names)),
+            READY_TAG: f"{max(waiting.identity.changed_ns for waiting in due) / 1e9:.3f}",
+            NOTICED_TAG: f"{now:.3f}",
+        },
     )
 
 
 def _resume(instance: dg.DagsterInstance, now: float) -> dg.RunRequest | None:
     """Ask once more for the models if the last run failed: what it did to files may not be in the marts yet."""
+    if _unfinished(instance):
+        return None
     records = instance.get_run_records(limit=_LOOKED_BACK)
     last = next((one for one in records if one.dagster_run.job_name in {INGEST, *CORRECTIONS}), None)
     if last is None or last.dagster_run.status != DagsterRunStatus.FAILURE:

@@ -143,7 +143,7 @@ class LandingFolder:
             if not isinstance(entry, Waiting):
                 continue
             key = f"{entry.identity.device}:{entry.identity.inode}"
-            if _is_temporary(entry.path.name):
+            if is_temporary(entry.path.name):
                 temporary.append(key)
             elif _is_drop(entry.path.name):
                 state = [entry.size_bytes, entry.modified_ns, entry.identity.changed_ns]
@@ -226,13 +226,14 @@ def fitting(stem: str, suffix: str) -> str:
     return os.fsdecode(os.fsencode(stem)[: max(_LONGEST_NAME - len(os.fsencode(suffix)), 0)]) + suffix
 
 
-def _is_temporary(name: str) -> bool:
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is hidden, or says that it is not finished."""
     return name.startswith((".", "~$")) or name.lower().endswith(_TEMPORARY)
 
 
 def _is_drop(name: str) -> bool:
     lowered = name.lower()
-    return not (_is_temporary(name) or lowered.endswith(_NO_DROPS) or lowered in _LEFT_BY_WINDOWS)
+    return not (is_temporary(name) or lowered.endswith(_NO_DROPS) or lowered in _LEFT_BY_WINDOWS)
 
 
 def companion_of(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,12 @@ from tests.integration.orchestrating import Ticks, installation
 from warehouse.connections import Warehouse
 
 
-@pytest.fixture
-def footfall(tmp_path: Path, warehouse: Warehouse) -> Footfall:
-    return installation(tmp_path, warehouse)
+@pytest.fixture(params=[True, False], ids=["lingering", "not lingering"])
+def footfall(
+    tmp_path: Path, warehouse: Warehouse, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Footfall:
+    monkeypatch.setattr("orchestration.sensors.LINGER_SECONDS", 0.3)
+    return installation(tmp_path, warehouse, warm=request.param)
 
 
 @pytest.fixture
@@ -89,17 +93,23 @@ def test_a_name_that_is_no_utf8_can_be_asked_for(ticks: Landing, footfall: Footf
     assert files(request) == ["caf\\xe9.csv"]
 
 
-def test_a_file_that_grows_waits(ticks: Landing, footfall: Footfall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_waits(ticks: Landing, footfall: Footfall) -> None:
     path = drop(footfall, "slow.csv")
+    finished = threading.Event()
 
-    def goes_on_writing(seconds: float) -> None:
-        with path.open("a") as file:
-            file.write("x" * 100)
+    def go_on_writing() -> None:
+        while not finished.wait(0.02):
+            with path.open("a") as file:
+                file.write("x" * 100)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("orchestration.sensors.time.sleep", goes_on_writing)
+    writer = threading.Thread(target=go_on_writing)
+    writer.start()
+    try:
         for _ in range(3):
             assert not ticks.tick().run_requests
+    finally:
+        finished.set()
+        writer.join()
     assert files(ticks.request()) == ["slow.csv"]
 
 
