@@ -1,8 +1,8 @@
-"""dbt, called in this process: the parsed project kept warm, a build's events as Dagster's.
+"""dbt, called in this process or in one of its own: the project parsed once, a build's events as they come.
 
-A dbt process of its own costs four to five seconds of imports and parsing per run; inside the run it starts at once.
-Everything dbt writes goes to FOOTFALL_HOME/dbt, never into the project. Which assets the models are is
-`assets/models.py`'s.
+A dbt process of its own costs four to five seconds of imports and parsing per run; inside a run that has loaded both
+already it starts at once. Everything dbt writes goes to FOOTFALL_HOME/dbt, never into the project. What is to be built
+is `assets/selecting.py`'s, which assets the models are `assets/models.py`'s.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import fcntl
 import hashlib
 import json
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -66,12 +69,22 @@ class DbtProject:
         self.target.mkdir(parents=True, exist_ok=True)
         with (self.settings.dbt_folder / "parse.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            now = json.dumps(_fingerprint() | {"database": self._database()})
+            now = json.dumps({"project": self.state, "database": self._database()})
             if not self._stamp.exists() or self._stamp.read_text() != now:
                 self._stamp.unlink(missing_ok=True)
                 self._parse()
                 self._stamp.write_text(now)
         return self.target / "manifest.json"
+
+    @cached_property
+    def state(self) -> str:
+        """What tells this state of the project from any other: a hash of its files' contents and of dbt's versions."""
+        digest = hashlib.sha256(repr((version("dbt-core"), version("dbt-postgres"))).encode())
+        for path in sorted(DBT_PROJECT.rglob("*")):
+            inside = path.relative_to(DBT_PROJECT)
+            if path.is_file() and inside.parts[0] not in _NOT_SOURCE and not path.name.startswith("."):
+                digest.update(repr((inside.as_posix(), path.read_bytes())).encode())
+        return digest.hexdigest()
 
     def _database(self) -> str:
         """Return the warehouse's name, which dbt writes into what it parses; the server need not run for that."""
@@ -80,10 +93,10 @@ class DbtProject:
             return self._name
         return str(conninfo_to_dict(url)["dbname"]) if url else Warehouse.database
 
-    def arguments(self, command: str) -> list[str]:
+    def arguments(self, command: str, log_format: str = "text") -> list[str]:
         """Return what every call of dbt has in common."""
         return [
-            *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-format", "text"),
+            *("--no-send-anonymous-usage-stats", "--no-version-check", "--no-use-colors", "--log-format", log_format),
             *("--log-path", str(self.settings.dbt_folder / "logs"), "--log-level-file", "none"),
             *(command, "--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)),
             *("--target-path", str(self.target)),
@@ -102,12 +115,8 @@ class DbtProject:
 
     def manifest(self) -> Any:
         """Return the parsed project as dbt's own object, which spares a build the parsing."""
-        from dbt.contracts.graph.manifest import Manifest
-
         self.prepare()
-        manifest = Manifest.from_msgpack((self.target / "partial_parse.msgpack").read_bytes())
-        manifest.build_flat_graph()  # type: ignore[no-untyped-call]
-        return manifest
+        return _loaded(self.target / "partial_parse.msgpack", self._stamp.read_text())
 
     def build(self, warehouse: Warehouse, selection: Sequence[str], *, quiet: bool) -> Iterator[dict[str, Any]]:
         """Run `dbt build` and yield its events as dbt's own JSON log has them.
@@ -115,11 +124,21 @@ class DbtProject:
         Raises `DbtProblem`, naming what failed, once all that could be built is built. When the caller is
         interrupted the build is: its statement is cancelled and nothing further is begun.
         """
+        self.prepare()
+        variables = connection_variables(warehouse.parameters("transformer")) | {_PROJECT_VARIABLE: self.state}
+        what = ["--no-write-json", "--exclude-resource-type", "unit_test", "exposure", *selection]
+        if self.settings.warm:
+            set_environment(variables)
+            yield from self._build_here([*(["--quiet"] if quiet else []), *self.arguments("build"), *what])
+        else:
+            command = [sys.executable, "-m", "dbt.cli.main", *self.arguments("build", "json"), *what]
+            yield from _build_elsewhere(command, machine_environment() | variables)
+
+    def _build_here(self, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
         from dbt.cli.main import dbtRunner, dbtRunnerResult
         from dbt_common.events.base_types import EventMsg
         from dbt_common.events.functions import msg_to_dict
 
-        set_environment(connection_variables(warehouse.parameters("transformer")))
         events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         results: list[dbtRunnerResult] = []
 
@@ -129,13 +148,7 @@ class DbtProject:
 
         def run() -> None:
             try:
-                runner = dbtRunner(manifest=self.manifest(), callbacks=[hear])
-                arguments = [
-                    *(["--quiet"] if quiet else []),
-                    *("--no-write-json", *self.arguments("build")),
-                    *("--exclude-resource-type", "unit_test", *selection),
-                ]
-                results.append(runner.invoke(arguments))
+                results.append(dbtRunner(manifest=self.manifest(), callbacks=[hear]).invoke([*arguments]))
             except Exception as error:
                 results.append(dbtRunnerResult(success=False, exception=error))
             finally:
@@ -156,25 +169,61 @@ class DbtProject:
 
 # What our macros say (`log(…, info=true)`), beside what came of each step.
 SAID: Final = "JinjaLogInfo"
-_HEARD: Final = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogSnapshotResult", "MainReportVersion", SAID}
+_HEARD: Final = {"LogModelResult", "LogTestResult", "MainReportVersion", SAID}
+_FAILED: Final = {"error", "fail", "runtime error"}
+_INTERRUPT_SECONDS: Final = 10.0
+# See `project_state` in the project's macros.
+_PROJECT_VARIABLE: Final = "FOOTFALL_DB_PROJECT"
 
 
-def _fingerprint() -> dict[str, str]:
-    """Tell one state of the project from another: its files' contents, and dbt's version."""
-    digest = hashlib.sha256()
-    for path in sorted(DBT_PROJECT.rglob("*")):
-        inside = path.relative_to(DBT_PROJECT)
-        if path.is_file() and inside.parts[0] not in _NOT_SOURCE and not path.name.startswith("."):
-            digest.update(repr((inside.as_posix(), path.read_bytes())).encode())
-    return {"project": digest.hexdigest(), "dbt": version("dbt-core"), "adapter": version("dbt-postgres")}
+@lru_cache(maxsize=1)
+def _loaded(file: Path, stamp: str) -> Any:
+    """Read a manifest; `stamp` tells what was parsed, so that an old one is not taken for a new one."""
+    from dbt.contracts.graph.manifest import Manifest
+
+    del stamp
+    manifest = Manifest.from_msgpack(file.read_bytes())
+    manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+    return manifest
+
+
+def _build_elsewhere(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Run dbt as a process of its own and yield what its log, a JSON object a line, has for us."""
+    told: list[str] = []
+    failed = 0
+    # A session of its own: a Ctrl-C in the terminal is for the caller to pass on.
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            for line in process.stdout or ():
+                try:
+                    event: dict[str, Any] = json.loads(line)
+                except ValueError:  # what is not dbt's own, such as a traceback
+                    told.append(line.rstrip())
+                    continue
+                if event["info"]["level"] == "error":
+                    told.append(event["info"]["msg"].strip())
+                if event["info"]["name"] in _HEARD:
+                    failed += event["data"].get("status") in _FAILED
+                    yield event
+        except BaseException:
+            # dbt cancels its statement and waits for that.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_INTERRUPT_SECONDS)
+            process.kill()
+            raise
+    if process.returncode != 0:
+        head = [f"{failed} of dbt's steps failed."] if failed else []
+        raise DbtProblem("\n".join([*head, *filter(None, told[:20])]) or f"dbt ended with code {process.returncode}.")
 
 
 def _what_failed(result: Any) -> str:
     if result.exception is not None:
         return str(result.exception)
-    bad = [
-        one for one in getattr(result.result, "results", []) if str(one.status) in {"error", "fail", "runtime error"}
-    ]
+    bad = [one for one in getattr(result.result, "results", []) if str(one.status) in _FAILED]
     lines = [f"{one.node.resource_type} {one.node.name}: {(one.message or '').strip()}" for one in bad]
     return "\n".join([f"{len(bad)} of dbt's steps failed.", *lines[:20]])
 
@@ -187,7 +236,8 @@ def _interrupt(thread: threading.Thread) -> None:
     from dbt.adapters.factory import FACTORY
 
     adapters: list[Any] = list(FACTORY.adapters.values())
-    for _ in range(100):
+    deadline = time.monotonic() + _INTERRUPT_SECONDS
+    while time.monotonic() < deadline:
         if not thread.is_alive():
             return
         if thread.ident is not None:

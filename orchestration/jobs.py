@@ -1,4 +1,4 @@
-"""The jobs: from files to marts (`ingest`), corrections of what is loaded, and `prune`, which keeps Dagster small.
+"""The jobs: from files to marts (`ingest`), corrections of what is loaded, an `audit` of all models, and `prune`.
 
 `ingest`, `retract`, `replay` and `release` are one job that does different things with files: the raw tables, then the
 models, with all of their checks.
@@ -14,12 +14,14 @@ import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
 from orchestration.assets.events import LOAD_OP, RAW_KEYS
+from orchestration.assets.models import OP_NAME as BUILD_OP
 from orchestration.resources import Footfall
 
 INGEST: Final = "ingest"
 RETRACT: Final = "retract"
 REPLAY: Final = "replay"
 RELEASE: Final = "release"
+AUDIT: Final = "audit"
 CORRECTIONS: Final = (RETRACT, REPLAY, RELEASE)
 # What Dagster calls a run of hand-picked assets ("Materialize").
 ASSET_JOB: Final = "__ASSET_JOB"
@@ -114,9 +116,18 @@ release: Final = _job(
 )
 
 
+audit: Final = dg.define_asset_job(
+    AUDIT,
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*RAW_KEYS),
+    executor_def=dg.in_process_executor,
+    description="Makes all models, views included, and runs every check of them; loads no file.",
+    config={"ops": {BUILD_OP: {"config": {"everything": True}}}},
+)
+
+
 def build_jobs() -> list[Any]:
     """Return all jobs."""
-    return [ingest, retract, replay, release, prune]
+    return [ingest, retract, replay, release, audit, prune]
 
 
 @dg.op(description="Delete runs, with their events and logs, that ended longer ago than the settings keep them.")

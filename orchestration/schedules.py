@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
-from orchestration.jobs import prune
+from orchestration.jobs import audit, prune
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
-    """Return all schedules: nightly pruning."""
+    """Return all schedules."""
     return [
         dg.ScheduleDefinition(
             name="nightly_pruning",
@@ -16,5 +16,12 @@ def build_schedules() -> list[dg.ScheduleDefinition]:
             cron_schedule="20 3 * * *",
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="Deletes Dagster's old runs.",
-        )
+        ),
+        dg.ScheduleDefinition(
+            name="nightly_audit",
+            job=audit,
+            cron_schedule="50 3 * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description="Runs the checks that new data do not: those of views.",
+        ),
     ]

@@ -1,11 +1,17 @@
 {#
-  Whether what a build found and made may be published: every check must have been run, on what is there now.
+  Whether what a build found and made may be published: every check that new data can fail must have been run, on what
+  is there now, and every view must be as the project has it.
 
   That no check failed needs no look: dbt skips what is downstream of a failed one, and marts.data_version is
   downstream of everything. What dbt does not know of is another build at the same time. So each build notes the
   revision of every stored model as it leaves it, before the model's checks:
 
   intermediate.revisions_seen     (build, model, revision)
+
+  Views, and the checks that read them, do not change with the data. A build may leave them out if a former build of
+  the same project, told by FOOTFALL_DB_PROJECT, has made them:
+
+  intermediate.view_states        (model, project)
 #}
 
 {% macro make_revisions_seen() %}
@@ -15,12 +21,27 @@
         revision bigint not null,
         primary key (build, model)
     );
+    create table if not exists intermediate.view_states (
+        model text collate "C" primary key,
+        project text collate "C" not null
+    );
 {% endmacro %}
 
 
-{# A post-hook of every model; those that are not stored have no revision. #}
+{# What tells one state of the project from another, if whoever called dbt knows it. #}
+{% macro project_state() -%}
+    {{ return(env_var('FOOTFALL_DB_PROJECT', '')) }}
+{%- endmacro %}
+
+
+{# A post-hook of every model: a stored one has a revision, a view the project that it was made by. #}
 {% macro see_revision() %}
-    {% if model.config.materialized in ('incremental', 'table') %}
+    {% if model.config.materialized == 'view' %}
+    insert into intermediate.view_states (model, project)
+    values ('{{ model.name }}', '{{ project_state() }}')
+    on conflict (model) do update
+    set project = excluded.project
+    {% elif model.config.materialized in ('incremental', 'table') %}
     insert into intermediate.revisions_seen (build, model, revision)
     select
         '{{ invocation_id }}',
@@ -42,14 +63,39 @@
 {% endmacro %}
 
 
+{# Whether a node is a view that this build leaves out, or a check that reads one. #}
+{% macro is_left_out_with_a_view(node) %}
+    {% set ids = [node.unique_id] if node.resource_type == 'model' else node.depends_on.nodes %}
+    {% for id in ids if id in graph.nodes and id not in selected_resources %}
+        {% if graph.nodes[id].config.materialized == 'view' %}{{ return(true) }}{% endif %}
+    {% endfor %}
+    {{ return(false) }}
+{% endmacro %}
+
+
 {# Why this build may not publish, as a sentence; none if it may. To be asked within the snapshot that is published. #}
 {% macro why_unpublished() %}
     {% set left_out = [] %}
+    {% set views = [] %}
     {% for id, node in graph.nodes.items() if node.resource_type in ('model', 'test') and id not in selected_resources %}
-        {% do left_out.append(node.name) %}
+        {% if not is_left_out_with_a_view(node) %}
+            {% do left_out.append(node.name) %}
+        {% elif node.resource_type == 'model' %}
+            {% do views.append(node.name) %}
+        {% endif %}
     {% endfor %}
     {% if left_out %}
         {{ return('this run left out ' ~ left_out | length ~ ' of the models and checks, such as ' ~ left_out[0]) }}
+    {% endif %}
+    {% set other_views = run_query("
+        select view.name
+        from unnest(array[" ~ quoted_list(views) ~ "]::text[]) as view (name)
+        left join intermediate.view_states as states on view.name = states.model
+        where coalesce(states.project, '') != '" ~ project_state() ~ "' or '" ~ project_state() ~ "' = ''
+        order by view.name
+    ") %}
+    {% if other_views | length %}
+        {{ return('the view ' ~ other_views[0][0] ~ ' is not as the project has it: build everything') }}
     {% endif %}
     {% set changed_meanwhile = run_query("
         select states.model

@@ -206,7 +206,8 @@
 
 
 {# The events of the touched stretches, each with its stretch; those at the next one's beginning only to be looked at. #}
-{% macro events_of_stretches() -%}
+{% macro events_of_stretches() %}
+    {% set raw_events %}
     (
         select
             events.*,
@@ -215,7 +216,7 @@
         from {{ touched() }} as touched
         cross join lateral (
             select *
-            from {{ ref('stg_events') }}
+            from {{ source('raw', 'events') }}
             where
                 person_id = touched.person_id
                 and camera_id = touched.camera_id
@@ -223,7 +224,9 @@
             offset 0 /* keeps the search by index from becoming a join of everything with everything */
         ) as events
     ) as events_of_stretches
-{%- endmacro %}
+    {% endset %}
+    ({{ staged_events(raw_events, besides=['stretch', 'is_beyond']) }}) as staged_events_of_stretches
+{% endmacro %}
 
 
 {# A history's signals as they are now. Whether the person counts at all is to be asked elsewhere, once. #}

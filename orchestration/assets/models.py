@@ -4,24 +4,21 @@ What a model computes is in dbt_project; how dbt is called in `dbt_running`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dagster as dg
 import psycopg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import (
-    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY as UNIQUE_ID,
-)
-from dagster_dbt.asset_utils import (
     get_asset_check_key_for_test,
     get_checks_on_sources_upstream_of_selected_assets,
-    get_subset_selection_for_context,
 )
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from psycopg import sql
 
 from orchestration import dbt_running
+from orchestration.assets.selecting import BuildModels, selection
 from orchestration.data_version import newest_version, version_sentence
 from orchestration.dbt_running import DbtProblem
 from orchestration.launcher import begin_work
@@ -68,15 +65,18 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     translator = Translator()
 
     @dbt_assets(manifest=manifest, dagster_dbt_translator=translator, name=OP_NAME, pool=POOL)
-    def build_models(context: dg.AssetExecutionContext, footfall: dg.ResourceParam[Footfall]) -> Iterator[Any]:
+    def build_models(
+        context: dg.AssetExecutionContext, config: BuildModels, footfall: dg.ResourceParam[Footfall]
+    ) -> Iterator[Any]:
         begin_work(context.instance, context.run_id)
         listener = footfall.listener(context.log)
-        arguments = _selection(context, manifest, translator)
+        dbt = footfall.dbt
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
             before = newest_version(connection)
             why_none = "this run was of hand-picked models" if context.is_subset else "nothing changed"
+            what = selection(context, config, manifest, translator, connection, dbt.state)
             try:
-                for event in footfall.dbt.build(footfall.warehouse, arguments, quiet=footfall.quiet):
+                for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
                     for result in _results(event, context, manifest, translator):
                         yield _with_row_count(result, manifest, connection)
                     match event["info"]["name"]:
@@ -92,27 +92,6 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
             listener.on_note(version_sentence(before, newest_version(connection), why_none))
 
     return build_models
-
-
-def _selection(context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: Translator) -> Sequence[str]:
-    """Return what dbt is to build: everything, or hand-picked models with all that they are made from.
-
-    Without their ancestors they would be made from what is out of date, and disagree with the others.
-    """
-    if not context.is_subset or not context.selected_asset_keys:
-        selection, indirect = get_subset_selection_for_context(
-            context=context,
-            manifest=manifest,
-            select="fqn:*",
-            exclude=None,
-            selector=None,
-            dagster_dbt_translator=translator,
-            current_dbt_indirect_selection_env=None,
-        )
-        return [*selection, *(["--indirect-selection", indirect] if indirect else [])]
-    specs = context.assets_def.specs_by_key
-    nodes = [manifest["nodes"][specs[key].metadata[UNIQUE_ID]] for key in sorted(context.selected_asset_keys)]
-    return ["--select", *(f"+fqn:{'.'.join(node['fqn'])}" for node in nodes), "--indirect-selection", "buildable"]
 
 
 def _results(

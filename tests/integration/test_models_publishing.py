@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from orchestration.assets.selecting import WHAT_DATA_CHANGE
 from tests.integration.modelling import Models, account_of, parsed_project, stay
 from warehouse.connections import Warehouse
 from warehouse.preparing import prepare
@@ -188,6 +189,45 @@ def test_who_leaves_out_a_check_publishes_nothing(models: Models) -> None:
         assert result.success
         assert message(result, "data_version") == "NOT PUBLISHED"
     assert versions(models) == before
+
+
+def test_views_that_the_same_project_has_made_may_be_left_out(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTFALL_DB_PROJECT", "this one")
+    models.build()
+    before = versions(models)
+    batches = [load(models)]
+    models.build(*WHAT_DATA_CHANGE)
+    assert versions(models) == [*before, (len(before) + 1, batches)]
+    # Made by another project, or by who knows which.
+    before = versions(models)
+    batches = [load(models)]
+    for project in ("another", ""):
+        monkeypatch.setenv("FOOTFALL_DB_PROJECT", project)
+        result = models.dbt("build", *WHAT_DATA_CHANGE)
+        assert result.success
+        assert message(result, "data_version") == "NOT PUBLISHED"
+    # A check of a view belongs to the view; one of stored tables to every build.
+    monkeypatch.setenv("FOOTFALL_DB_PROJECT", "this one")
+    for check in ("accepted_values_person_sessions_status__complete__open__missing_exit", "places_are_known"):
+        result = models.dbt("build", "--exclude", check)
+        assert result.success
+        assert message(result, "data_version") == "NOT PUBLISHED"
+    assert versions(models) == before
+    models.build(*WHAT_DATA_CHANGE)
+    assert versions(models) == [*before, (len(before) + 1, batches)]
+
+
+def test_what_is_left_out_with_the_views_are_their_checks_alone(models: Models) -> None:
+    manifest = parsed_project(models.warehouse)
+    result = models.dbt("ls", *WHAT_DATA_CHANGE, "--resource-type", "model", "test", "--output", "name")
+    built = set(result.result)  # type: ignore[arg-type]
+    nodes = {node.unique_id: node for node in manifest.nodes.values() if node.resource_type in {"model", "test"}}
+    views = {unique_id for unique_id, node in nodes.items() if node.config.materialized == "view"}
+    left_out = {unique_id for unique_id, node in nodes.items() if node.name not in built}
+    assert left_out >= views
+    for unique_id in left_out - views:
+        assert views.intersection(nodes[unique_id].depends_on.nodes), unique_id
+    assert {"entries_are_sessions", "buckets_conserve_time", "buckets_conserve_dwell", "places_are_known"} <= built
 
 
 def test_what_another_build_changes_meanwhile_is_for_that_one_to_publish(models: Models) -> None:

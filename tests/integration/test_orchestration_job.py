@@ -20,7 +20,7 @@ from orchestration.assets.events import EVENTS, RAW_KEYS
 from orchestration.assets.run_log import progress_line
 from orchestration.definitions import build_definitions
 from orchestration.inputs import store_parameters
-from orchestration.jobs import INGEST, delete_old_runs, ingest_config
+from orchestration.jobs import AUDIT, INGEST, delete_old_runs, ingest_config
 from orchestration.launcher import WORKER_TAG
 from orchestration.resources import Footfall
 from tests.integration.orchestrating import checks, installation, said, share_parsing, told, value
@@ -117,6 +117,28 @@ def test_a_sample_comes_out_as_its_truth_says(
     assert "Data version 2 stays: this run was of hand-picked models." in said(instance, alone)
     assert "Data version 2 stays: nothing changed." in said(instance, ingest(definitions, instance))
     assert value(warehouse, "select count(*) from marts.camera_events") > truth.events
+
+
+def test_new_data_rebuild_no_views_but_a_missing_one_is_made_again(
+    footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance, warehouse: Warehouse
+) -> None:
+    def made(number: int) -> set[str]:
+        """Names of the assets that a run makes, which publishes that version."""
+        write_sample(footfall.settings.landing / f"{number}.csv", 50, 1, number, flaws=False)
+        result = ingest(definitions, instance)
+        assert f"Data version {number} published." in said(instance, result)
+        return {e.asset_key.path[-1] for e in result.all_events if e.is_step_materialization}
+
+    assert {"kpis", "stg_events", "site_daily", "data_version"} <= made(1)
+    again = made(2)
+    assert {"int_sessions", "site_daily", "data_version"} <= again
+    assert not again & {"kpis", "stg_events", "person_sessions"}
+    with warehouse.connect("transformer") as connection:
+        connection.execute("drop view marts.live_occupancy cascade")
+    assert {"kpis", "live_occupancy"} <= made(3)
+    audit = definitions.resolve_job_def(AUDIT).execute_in_process(instance=instance)
+    assert {"kpis", "site_daily"} <= {e.asset_key.path[-1] for e in audit.all_events if e.is_step_materialization}
+    assert any(name.startswith("accepted_values_person_sessions") for name in checks(audit))
 
 
 def one_of_each_kind(keys: set[dg.AssetKey]) -> list[dg.AssetKey]:

@@ -1,9 +1,13 @@
 {# An increment knows stretches of histories only, and lets none look into another. #}
+{% set events = ref('stg_events') %}
+{% if is_incremental() or not execute %}{# dbt learns what the model reads before it executes it #}
+    {% set events = events_of_stretches() %}
+{% endif %}
 {% set history = 'person_id, camera_id' ~ (', stretch' if is_incremental()) %}
 with
 
 events as (
-    select * from {{ events_of_stretches() if is_incremental() else ref('stg_events') }}
+    select * from {{ events }}
 ),
 
 parameters as (
