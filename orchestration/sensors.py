@@ -21,6 +21,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster import DagsterRunStatus
 
+from orchestration.assets.waits import waiting_tags
 from orchestration.change_sensor import change_sensor
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, files_of, ingest_config, loads_files, unfinished_runs
 from orchestration.resources import Footfall
@@ -43,9 +44,6 @@ GATHER_SECONDS: Final = 0.3
 PATIENCE_SECONDS: Final = (0.0, 5.0, 15.0, 60.0, 300.0)
 RESUME_TAG: Final = "footfall/resume"
 RESUMES: Final = 4
-# When the newest file of a run was complete, and when the run was asked for (Unix time).
-READY_TAG: Final = "footfall/ready"
-NOTICED_TAG: Final = "footfall/noticed"
 # Among so many runs, of whatever job, the last of ours is looked for.
 _LOOKED_BACK: Final = 20
 
@@ -234,8 +232,7 @@ def _request(due: Sequence[Waiting], tick: _Tick) -> dg.RunRequest:
         tags={
             "footfall/files": str(len(names)),
             "footfall/attempt": str(max(attempts[name] for name in names)),
-            READY_TAG: f"{max(waiting.identity.changed_ns for waiting in due) / 1e9:.3f}",
-            NOTICED_TAG: f"{now:.3f}",
+            **waiting_tags(max(waiting.identity.changed_ns for waiting in due) / 1e9, now),
         },
     )
 

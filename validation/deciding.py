@@ -75,7 +75,7 @@ class Deciding:
                 self._commit(outcome, on_commit)
         except FileProblem as problem:
             # The rows that had been staged until then are gone with the transaction, and are not told of.
-            judgement = Judgement(judgement.detected, judgement.notices)
+            judgement = Judgement(judgement.detected, judgement.notices, stopwatch=judgement.stopwatch)
             outcome = replace(_described(case.head, judgement), problem=Problem.of(problem))
             with self.connection.transaction():
                 self._ledger.forget_rejects(case.file_id)
@@ -170,4 +170,5 @@ def _described(outcome: Outcome, judgement: Judgement) -> Outcome:
         notices=judgement.notices,
         reject_counts=judgement.reject_counts,
         first_rejects=judgement.first_rejects,
+        timed={**outcome.timed, **judgement.stopwatch.seconds},
     )

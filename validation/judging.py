@@ -25,6 +25,7 @@ from validation.rules import LoadingRules
 from validation.staging import Staging
 from validation.tally import CleaningSummary
 from validation.timestamps import DateEvidence, DateOrder, decide, survey
+from validation.timing import Stopwatch
 
 _FIRST_REJECTS = 20
 _NO_EVIDENCE = DateEvidence()
@@ -59,6 +60,7 @@ class Judgement:
     account: Account | None = None
     reject_counts: dict[str, int] = field(default_factory=dict)
     first_rejects: tuple[Reject, ...] = ()
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
 def judge(content: Content, staging: Staging, judgement: Judgement, report: Report) -> None:
@@ -67,7 +69,8 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
     Raises FileProblem where the file cannot be used; `judgement` then holds what was found out before.
     """
     _refuse_by_name(content.name)
-    source = open_source(content.path)
+    with judgement.stopwatch.timing("read"):
+        source = open_source(content.path)
     judgement.detected = Detected(
         encoding=source.dialect.encoding,
         compression=source.dialect.compression,
@@ -126,8 +129,10 @@ class _Judging:
     def survey(self) -> DateEvidence:
         """Gather what the whole file says about the order of day and month."""
         evidence, rows = _NO_EVIDENCE, 0
-        for chunk in self.source.chunks():
-            evidence += self._evidence(chunk)
+        stopwatch = self.judgement.stopwatch
+        for chunk in stopwatch.drawing("read", self.source.chunks()):
+            with stopwatch.timing("validate"):
+                evidence += self._evidence(chunk)
             rows += chunk.table.num_rows
             self.report("surveying", chunk.bytes_read, rows)
         return evidence
@@ -145,14 +150,16 @@ class _Judging:
         cleaner = Cleaner(
             self.found, content.rules, content.cameras, content.site, content.arrived_at, order or DateOrder.DMY
         )
+        stopwatch = self.judgement.stopwatch
         first_rejects: list[Reject] = []
         rows = 0
         with ThreadPoolExecutor(1, "staging") as pool:
             staged: Future[None] | None = None
-            for chunk in self.source.chunks():
-                if order is None and self._evidence(chunk) != _NO_EVIDENCE:
-                    raise _OrderMattersError
-                clean = cleaner.clean(chunk)
+            for chunk in stopwatch.drawing("read", self.source.chunks()):
+                with stopwatch.timing("validate"):
+                    if order is None and self._evidence(chunk) != _NO_EVIDENCE:
+                        raise _OrderMattersError
+                    clean = cleaner.clean(chunk)
                 first_rejects += clean.rejects[: _FIRST_REJECTS - len(first_rejects)]
                 rows += chunk.table.num_rows + len(chunk.rejects)
                 if staged is not None:

@@ -31,6 +31,7 @@ from validation.outcomes import Outcome, Problem, State, moment
 from validation.problems import Notice
 from validation.progress import Progress, Reporter
 from validation.quarantine import rejects_of, set_aside
+from validation.timing import Stopwatch
 
 __all__ = ["LoadContext", "LoadingFailed", "Progress", "load_file"]
 
@@ -62,6 +63,7 @@ class _Load:
         self._connection = connection
         self._ledger = ledger
         self._began = time.monotonic()
+        self._stopwatch = Stopwatch()
         self._report = Reporter(waiting.shown_name, waiting.size_bytes, context.on_progress)
 
     def run(self) -> Outcome:
@@ -86,7 +88,8 @@ class _Load:
     def _attempt(self, arrival: Arrival) -> Outcome:
         if arrival.attempts > MAX_ATTEMPTS:
             return self._given_up(arrival, arrival.error or "It was broken off each time.")
-        archived = self._context.archive.take(self._waiting, lambda done: self._report("copying", done))
+        with self._stopwatch.timing("hash"):
+            archived = self._context.archive.take(self._waiting, lambda done: self._report("copying", done))
         self._report("archived")
         arrival = self._ledger.note_content(
             arrival, archived.sha256, self._waiting, self._context.clock(), self._context.run_id
@@ -135,6 +138,7 @@ class _Load:
             file_id=file_id,
             arrived_at=arrival.arrived_at,
             attempt=arrival.attempts,
+            timed=dict(self._stopwatch.seconds),
         )
 
     def _recorded(self, sha256: str) -> Outcome:

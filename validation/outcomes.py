@@ -111,7 +111,8 @@ class Outcome:
 
     `waiting`: it was still being written and is left for the next look. `gone`: it was no longer there. `name` is
     its name within the landing folder, fit to be shown. `first_rejects` are the first reasons, in file order;
-    `reject_counts` counts all of them by code. `moved_to` is where a quarantined file lies now.
+    `reject_counts` counts all of them by code. `moved_to` is where a quarantined file lies now. `seconds` is what all
+    of it took, `timed` what some stages of it took.
     """
 
     state: State
@@ -134,6 +135,12 @@ class Outcome:
     correction: Correction | None = None
     moved_to: Path | None = None
     seconds: float = 0.0
+    timed: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+    @property
+    def seconds_by_stage(self) -> dict[str, float]:
+        """Where the seconds went: hash, read and validate as they were timed; load is all the rest."""
+        return {**self.timed, "load": max(self.seconds - sum(self.timed.values()), 0.0)}
 
     @property
     def has_warnings(self) -> bool:

@@ -4,7 +4,8 @@ How a file is read, judged, loaded and corrected is `validation`'s; which files 
 told of it in Dagster, and what makes the run fail.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -12,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from orchestration.assets.choosing import LoadFiles, tasks
+from orchestration.assets.waits import seconds_waited
 from orchestration.checks import CheckOutcome, check_result
 from orchestration.inputs import InputProblem, Inputs, outdated_sentence
 from orchestration.launcher import begin_work
@@ -77,6 +79,7 @@ def load_files(
     models follow what was done to the others.
     """
     begin_work(context.instance, context.run_id)
+    waited = seconds_waited(context.instance, context.run)
     settings = footfall.settings
     listener = footfall.listener(context.log)
     try:
@@ -119,11 +122,11 @@ def load_files(
     with footfall.warehouse.connect("loader", autocommit=True) as connection:
         if outdated := inputs.outdated(connection):
             listener.on_note(outdated_sentence(outdated))
-        yield from _results(connection, outcomes, problems)
+        yield from _results(connection, outcomes, problems, waited)
 
 
 def _results(
-    connection: psycopg.Connection, outcomes: Sequence[Outcome], problems: Sequence[str]
+    connection: psycopg.Connection, outcomes: Sequence[Outcome], problems: Sequence[str], waited: Mapping[str, float]
 ) -> Iterator[dg.MaterializeResult[None]]:
     judged = [outcome for outcome in outcomes if outcome.account is not None]
     for table in _TABLES:
@@ -131,6 +134,7 @@ def _results(
         checks = []
         if table == "events":
             metadata |= _account_metadata(judged) | _told(outcomes, problems)
+            metadata["seconds_by_stage"] = _by_stage(outcomes, waited)
             found = (_rows_add_up(connection), _files_usable(outcomes, problems))
             checks = [check_result(outcome, EVENTS) for outcome in found]
         yield dg.MaterializeResult(asset_key=dg.AssetKey(["raw", table]), metadata=metadata, check_results=checks)
@@ -150,6 +154,14 @@ def _account_metadata(judged: Sequence[Outcome]) -> dict[str, Any]:
         "seconds": round(seconds, 3),
     }
     return figures | ({"rows_per_second": round(read / seconds)} if seconds > 0 and read else {})
+
+
+def _by_stage(outcomes: Sequence[Outcome], waited: Mapping[str, float]) -> dict[str, float]:
+    """Return where the time went so far: until the work began, and with the files, summed over all of them."""
+    stages = Counter(waited)
+    for outcome in outcomes:
+        stages.update(outcome.seconds_by_stage)
+    return {stage: round(seconds, 4) for stage, seconds in stages.items()}
 
 
 def _told(outcomes: Sequence[Outcome], problems: Sequence[str]) -> dict[str, Any]:

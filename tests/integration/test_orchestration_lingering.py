@@ -20,9 +20,10 @@ import dagster as dg
 import pytest
 
 from orchestration import sensors
+from orchestration.assets.waits import NOTICED_TAG, READY_TAG
 from orchestration.change_sensor import change_sensor
 from orchestration.resources import Footfall
-from orchestration.sensors import NOTICED_TAG, READY_TAG, landing_sensor
+from orchestration.sensors import landing_sensor
 from tests.integration.orchestrating import Ticks, installation
 from validation.landing import LandingFolder
 from validation.watching import FolderWatch
