@@ -16,7 +16,7 @@ from orchestration.assets.models import build_models_asset, read_manifest
 from orchestration.assets.run_log import RunLog
 from orchestration.jobs import build_jobs
 from orchestration.places import make_places
-from orchestration.resources import Footfall
+from orchestration.resources import Footfall, fresh_footfall
 from orchestration.schedules import build_schedules
 from orchestration.sensors import build_sensors
 from orchestration.settings import load_settings
@@ -25,9 +25,8 @@ from orchestration.settings import load_settings
 def build_definitions(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Put everything together; `resource_overrides` replaces resources by name."""
     resources = dict(resource_overrides or {})
-    if "footfall" not in resources:
-        resources["footfall"] = Footfall(load_settings(), RunLog, read_anew=load_settings)
-    footfall: Footfall = resources["footfall"]
+    footfall: Footfall = resources.get("footfall") or Footfall(load_settings(), RunLog)
+    resources.setdefault("footfall", fresh_footfall(footfall.settings, RunLog, load_settings))
     make_places(footfall.settings)
     return dg.Definitions(
         assets=[LANDING, load_files, build_models_asset(read_manifest(footfall))],

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import dagster as dg
 from dagster import DagsterLogManager
 
 from orchestration.dbt_running import DbtProject
-from orchestration.settings import Settings
+from orchestration.settings import Settings, SettingsProblem
 from validation.loading import Progress
 from validation.outcomes import Outcome
 from warehouse.connections import Warehouse
@@ -51,7 +52,7 @@ class Footfall:
     read_anew: Callable[[], Settings] | None = None
 
     def reread(self) -> Settings:
-        """Return the settings of now: a run has those of its start, a sensor lives longer. Raises `SettingsProblem`."""
+        """Return the settings of now: a run has those of its start. Raises `SettingsProblem`."""
         return self.settings if self.read_anew is None else self.read_anew()
 
     @cached_property
@@ -63,3 +64,25 @@ class Footfall:
     def dbt(self) -> DbtProject:
         """The dbt project."""
         return DbtProject(self.settings, self.opened.database if self.opened else None)
+
+
+def fresh_footfall(
+    known: Settings, listener: Callable[[DagsterLogManager], Listener], read: Callable[[], Settings]
+) -> dg.ResourceDefinition:
+    """Return the resource as Dagster's processes have it: made anew, with settings read anew, for each run and tick.
+
+    The code may have been loaded long before. Where the settings are wrong by now, a run fails with the sentence that
+    says so; a tick goes on with those that were `known` when the code was loaded: the run that it asks for tells what
+    is wrong, a tick that fails every other second would only make a long list.
+    """
+
+    def make(context: dg.InitResourceContext) -> Footfall:
+        try:
+            settings = read()
+        except SettingsProblem:
+            if context.run is not None:
+                raise
+            settings = known
+        return Footfall(settings, listener, read_anew=read)
+
+    return dg.ResourceDefinition(make, description="Settings, warehouse and dbt project of a run.")
