@@ -45,21 +45,31 @@ def make_places(settings: Settings) -> None:
 
 
 def code_socket(settings: Settings) -> Path:
-    """Return where the code server listens: a socket that nobody but its owner can reach.
+    """Return where the code server listens, the same place at every start: Dagster knows the code location by it."""
+    return _private_socket(settings, "code.sock")
+
+
+def run_socket(settings: Settings) -> Path | None:
+    """Return where the run template listens; None where runs are started in Dagster's own way."""
+    return _private_socket(settings, "run.sock") if settings.warm else None
+
+
+def _private_socket(settings: Settings, name: str) -> Path:
+    """Return a socket's path that nobody but its owner can reach.
 
     It lies in FOOTFALL_HOME; where that path is too long or has a space in it, in a folder of our own under the
-    system's temporary one. The path is the same at every start: Dagster knows the code location by it.
+    system's temporary one.
     """
-    path = settings.run_folder / "code.sock"
+    path = settings.run_folder / name
     if _SOCKET_PATH.fullmatch(str(path)):
         return path
-    name = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"footfall-code-{os.geteuid()}-{name}"
+    home = hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"footfall-code-{os.geteuid()}-{home}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise SettingsProblem(f"{folder} is not a private folder of yours; remove it, Footfall makes it anew.")
-    return folder / "code.sock"
+    return folder / name
 
 
 def dagster_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
@@ -71,6 +81,7 @@ def dagster_environment(settings: Settings, warehouse: Warehouse) -> dict[str, s
         "DO_NOT_TRACK": "1",
         "FOOTFALL_DAGSTER_URL": _in_haste(warehouse.url("dagster", "dagster")),
         "FOOTFALL_CODE_SOCKET": str(code_socket(settings)),
+        "FOOTFALL_RUN_SOCKET": str(run_socket(settings) or ""),
     }
 
 

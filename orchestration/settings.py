@@ -29,10 +29,11 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 PREFIX: Final = "FOOTFALL_"
 # Names under our prefix that are not settings: which file to read, what the models' profile reads, what the stack's
 # parts tell each other, and which server the tests use.
-OTHER_NAMES: Final = frozenset({"CONFIG", "CODE_SOCKET", "DAGSTER_URL", "TEST_POSTGRES_BIN"})
+OTHER_NAMES: Final = frozenset({"CONFIG", "CODE_SOCKET", "RUN_SOCKET", "DAGSTER_URL", "TEST_POSTGRES_BIN"})
 OTHER_PREFIXES: Final = ("DB_",)
-# Where Footfall is. What runs of it stays there until it is started again, whatever the settings file says by then.
-PLACES: Final = ("home", "landing", "bind", "dagster_port", "api_port", "database_url")
+# Where Footfall is and how its parts work together. What runs of it keeps these until it is started again, whatever the
+# settings file says by then.
+FIXED_AT_START: Final = ("home", "landing", "bind", "dagster_port", "api_port", "database_url", "warm")
 
 
 class SettingsProblem(Problem):
@@ -124,6 +125,9 @@ class Settings(BaseSettings):
     )
     settle_seconds: float = _setting(
         2.0, _NOT_NEGATIVE, "How long a file must stay as it is before it is taken as finished.", ge=0, le=3600
+    )
+    warm: bool = _other(
+        True, "true or false", "Runs start, build and are noticed at once; false: in Dagster's own, slower ways."
     )
     keep_runs_days: Annotated[int, Field(ge=1, le=36500)] = _other(
         30, "a whole number of days, 1 or more", "How long Dagster's runs and their logs are kept."
@@ -237,10 +241,10 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Return what a child process needs to have the settings of this one, whatever folder it runs in.
 
-        Where things are is fixed; the rest it reads itself, from this process's environment and settings file, so that
-        a settings file that is edited while Footfall runs is heeded.
+        What is fixed at the start is told; the rest it reads itself, from this process's environment and settings file,
+        so that a settings file that is edited while Footfall runs is heeded.
         """
-        variables = {PREFIX + name.upper(): _as_text(getattr(self, name)) for name in PLACES}
+        variables = {PREFIX + name.upper(): _as_text(getattr(self, name)) for name in FIXED_AT_START}
         if named := os.environ.get(f"{PREFIX}CONFIG"):
             variables[f"{PREFIX}CONFIG"] = os.path.abspath(named)  # noqa: PTH100 - a link is to stay one
         return variables
@@ -249,6 +253,8 @@ class Settings(BaseSettings):
 def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""The running whole: PostgreSQL, Dagster's code server, web server and daemon, as `footfall up` keeps them.
+"""The running whole: PostgreSQL, the run template, Dagster's code server, web server and daemon, kept by `footfall up`.
 
 What is started in which order, when it counts as ready, what happens when a part falls over, and the record by which
 `footfall down` and `footfall status` find it from elsewhere. Processes as such are `supervisor.py`'s.
@@ -24,9 +24,10 @@ from typing import IO, Any, Final
 
 import psutil
 
-from orchestration.places import child_environment, code_socket, make_places
-from orchestration.probes import ask, port_is_taken, reload_code
+from orchestration.places import child_environment, code_socket, make_places, run_socket
+from orchestration.probes import Health, ask, port_is_taken, reload_code
 from orchestration.problems import Problem
+from orchestration.run_socket import is_ready
 from orchestration.server import Server
 from orchestration.settings import PROJECT, Settings, machine_environment
 from orchestration.supervisor import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Identity, Part, Say, Supervisor
@@ -156,7 +157,7 @@ class Stack:
                 _record_file(self.settings).unlink(missing_ok=True)
 
     def wait_until_ready(self, patience: float = READY_SECONDS) -> bool:
-        """Wait until the web page answers, our code is loaded and the daemons live; False if stopped meanwhile.
+        """Wait until the web page answers, all code is loaded and the daemons live; False if stopped meanwhile.
 
         Raises `StackProblem` where the code cannot be loaded or it takes too long.
         """
@@ -164,16 +165,21 @@ class Stack:
         while not self.stopping.wait(TICK_SECONDS / 2):
             self.watch()
             health = ask(self.url)
-            if health.is_ready(self._record.started):
+            template_is_ready, template_error = self._ask_template()
+            if health.is_ready(self._record.started) and template_is_ready:
                 self._update(ready=True)
                 return True
             if health.code_error and code_socket(self.settings).exists() and time.time() - looked_again > 2:
                 looked_again = time.time()
                 reload_code(self.url)
             if time.time() - started > patience:
-                missing = health.code_error or ("the web page does not answer" if not health.answers else "a daemon")
+                missing = health.code_error or template_error or _what_is_missing(health, template_is_ready)
                 raise StackProblem(f"Not ready after {patience:g} s ({missing}). The logs are in {self.settings.logs}.")
         return False
+
+    def _ask_template(self) -> tuple[bool, str | None]:
+        socket = run_socket(self.settings)
+        return (True, None) if socket is None else is_ready(socket)
 
     def keep(self) -> None:
         """Watch over all parts until somebody asks to stop."""
@@ -229,7 +235,9 @@ class Stack:
         socket = code_socket(self.settings)
         socket.unlink(missing_ok=True)
         python, workspace = sys.executable, str(PROJECT / "workspace.yaml")
-        commands = {
+        # The first to start has the most to load, and the last to stop lets runs end while their parts are still there.
+        template = {"run template": [python, "-m", "orchestration.run_template"]} if self.settings.warm else {}
+        commands = template | {
             "code server": [
                 *(python, "-m", "dagster", "code-server", "start", "--socket", str(socket)),
                 *("--module-name", "orchestration.definitions", "--location-name", "footfall"),
@@ -337,6 +345,12 @@ class Stack:
         new = file.with_suffix(".new")
         new.write_text(json.dumps(asdict(self._record), indent=1))
         new.replace(file)
+
+
+def _what_is_missing(health: Health, template_is_ready: bool) -> str:
+    if not health.answers:
+        return "the web page does not answer"
+    return "a daemon" if template_is_ready else "the run template"
 
 
 def web_address(settings: Settings) -> str:

@@ -49,6 +49,25 @@ class Identity:
             return None
         return process if alive else None
 
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to this very process, never to a later one with the same number; False if it has ended."""
+        if not hasattr(os, "pidfd_open"):  # macOS: a number is not given out again at once
+            process = self.process()
+            if process is not None:
+                process.send_signal(number)
+            return process is not None
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                # Judged after the handle is held: from here on it stands for the process that is judged.
+                if self.process() is None:
+                    return False
+                signal.pidfd_send_signal(handle, number)
+                return True
+            finally:
+                os.close(handle)
+        return False
+
 
 @dataclass(frozen=True)
 class Part:
