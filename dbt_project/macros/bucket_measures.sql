@@ -7,6 +7,7 @@
   at once: asking anew for each of them is what would take longest.
 #}
 {% macro bucket_measures(place, grain, groups=[]) %}
+{% set is_increment = is_incremental() %}
 {% set grouped = ', ' ~ groups | join(', ') if groups else '' %}
 {% set key = 'bucket_start, place_id' ~ grouped %}
 with
@@ -39,7 +40,7 @@ places as (
 
 /* Per time zone the starts of buckets, in order: all of them, of an increment those that are touched. */
 calendars as (
-    {% if is_incremental() %}
+    {% if is_increment %}
     select
         places.timezone,
         array_agg(distinct touched.bucket_start order by touched.bucket_start) as starts
@@ -70,7 +71,7 @@ calendars as (
     {% endif %}
 ),
 
-{% if is_incremental() %}
+{% if is_increment %}
 /* Touched buckets that follow each other are looked up as one. */
 stretches as (
     select
@@ -104,7 +105,7 @@ length_classes as materialized (
 {% endif %}
 
 events as (
-    {% if is_incremental() %}
+    {% if is_increment %}
     select
         cameras.place_id,
         cameras.timezone,
@@ -132,7 +133,7 @@ events as (
 
 /* When persons were inside, by their complete sessions: what of them lies in touched buckets. */
 presences as (
-    {% if is_incremental() %}
+    {% if is_increment %}
     select
         classes.place_id,
         classes.timezone{{ grouped }},

@@ -74,7 +74,7 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
             before = newest_version(connection)
             why_none = "this run was of hand-picked models" if context.is_subset else "nothing changed"
-            what = selection(context, config, manifest, translator, connection, dbt.state)
+            what = selection(context, config, manifest, translator, connection=connection, project_state=dbt.state)
             try:
                 for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
                     for result in _results(event, context, manifest, translator):

@@ -39,6 +39,7 @@ def selection(
     config: BuildModels,
     manifest: Mapping[str, Any],
     translator: DagsterDbtTranslator,
+    *,
     connection: psycopg.Connection[Any],
     project_state: str,
 ) -> Sequence[str]:

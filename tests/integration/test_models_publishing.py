@@ -177,6 +177,39 @@ def test_what_fails_keeps_the_version_until_it_is_put_right(models: Models) -> N
     assert versions(models) == [*before, (len(before) + 1, batches)]
 
 
+def test_a_place_that_no_dimension_knows_is_found(models: Models) -> None:
+    transform(
+        models, "create table intermediate.kept as table marts.site_daily", "update marts.site_daily set site_id = 'x'"
+    )
+    result = models.dbt("build")
+    assert not result.success
+    assert message(result, "places_are_known").startswith("Got 1 result")
+    transform(models, "truncate marts.site_daily", "insert into marts.site_daily table intermediate.kept")
+    transform(models, "drop table intermediate.kept")
+    models.build()
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong"),
+    [
+        ("marts.camera_hourly", "bucket_end = bucket_start"),
+        ("marts.camera_daily", "entries = events + 1"),
+        ("marts.camera_weekly", "sessions_started = events + 1"),
+        ("marts.site_hourly", "completed_sessions = sessions_started + 1"),
+        ("marts.site_daily", "dwell_seconds_avg = null"),
+        ("marts.site_weekly", "dwell_seconds_median = dwell_seconds_p90 + 1"),
+        ("marts.demographics_daily", "dwell_seconds_max = dwell_seconds_total + 1"),
+        ("marts.site_daily", "avg_occupancy = peak_occupancy + 1"),
+        ("marts.site_daily", "peak_occupancy = unique_visitors + 1"),
+        ("intermediate.int_visits", "dwell_microseconds = -1"),
+        ("intermediate.int_visits", "camera_count = session_count + 1"),
+    ],
+)
+def test_a_row_that_contradicts_itself_cannot_be_written(models: Models, table: str, wrong: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        transform(models, f"update {table} set {wrong}")
+
+
 def test_who_leaves_out_a_check_publishes_nothing(models: Models) -> None:
     before = versions(models)
     load(models)

@@ -164,12 +164,10 @@
         {{ get_assert_columns_equivalent(sql) }}
         create temporary table recomputed on commit drop as
         {{ sql }};
-        analyze recomputed;
 
         create temporary table stored on commit drop as
         select {{ columns }}
         from {{ stored_rows }};
-        analyze stored;
 
         create temporary table stale on commit drop as
         select {{ columns }}

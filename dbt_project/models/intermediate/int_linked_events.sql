@@ -1,9 +1,9 @@
 {# An increment knows stretches of histories only, and lets none look into another. #}
-{% set events = ref('stg_events') %}
-{% if is_incremental() or not execute %}{# dbt learns what the model reads before it executes it #}
-    {% set events = events_of_stretches() %}
-{% endif %}
-{% set history = 'person_id, camera_id' ~ (', stretch' if is_incremental()) %}
+{% set is_increment = is_incremental() %}
+{% set history = 'person_id, camera_id' ~ (', stretch' if is_increment) %}
+{# Before it executes a model, dbt learns what it reads: both. #}
+{% set all_events = ref('stg_events') %}
+{% set events = events_of_stretches() if is_increment or not execute else all_events %}
 with
 
 events as (
@@ -204,7 +204,7 @@ final as (
         {{ microseconds('links.exit_time - links.entry_time') }} as dwell_microseconds
     from events
     left join links on events.event_id = links.event_id
-    {% if is_incremental() %}
+    {% if is_increment %}
     where not events.is_beyond
     {% endif %}
 )
