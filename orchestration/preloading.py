@@ -22,13 +22,24 @@ if TYPE_CHECKING:
 
 _MODULES: Final = (
     "orchestration.run_worker",
-    "dagster_postgres",  # Dagster's storage
-    "psycopg",  # ours
+    # Dagster: its storage, and what it imports when a run begins.
+    "dagster_postgres",
+    "dagster._core.executor.in_process",
+    "dagster._core.secrets.env_file",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "upath.implementations.local",
+    # The load: readers, and what pandera imports at the first check of its life.
     "pandas",
-    "validation.loading",  # with the readers, and pandera for the columns' rules
+    "validation.loading",
+    "pandera.backends.pandas.register",
+    # The build.
+    "psycopg",
     "dbt.cli.main",
     "dbt.adapters.postgres",
     "dbt.task.build",
+    "dbt_common.clients.agate_helper",
+    "babel.dates",
 )
 # numpy's and pyarrow's libraries start threads at import, which do not survive a fork. No load needs them.
 _ONE_THREAD: Final = {

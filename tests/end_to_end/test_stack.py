@@ -15,7 +15,7 @@ from validation.sample import SampleTruth, write_sample
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
-PARTS = ["code server", "daemon", "web server"]
+PARTS = ["run template", "code server", "daemon", "web server"]
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,8 @@ class Dagster:
     workspaces: WorkspaceProcessContext
 
     def create(self, job: str, config: Any = None, tags: Any = None) -> str:
-        (definition,) = [one for one in launching_jobs.JOBS if one.name == job]
+        definitions = dg.Definitions(jobs=launching_jobs.JOBS, resources={"footfall": self.launching.settings})
+        definition = definitions.resolve_job_def(job)
         origin = job_origin(self.launching.settings, job)
         run = self.instance.create_run_for_job(definition, run_config=config, remote_job_origin=origin, tags=tags)
         return run.run_id
@@ -233,6 +234,10 @@ class Dagster:
 
     def said(self, run_id: str) -> str:
         return "\n".join(entry.user_message or entry.message for entry in self.instance.all_logs(run_id))
+
+    def errors(self, run_id: str) -> str:
+        events = [entry.dagster_event for entry in self.instance.all_logs(run_id) if entry.dagster_event]
+        return "\n".join(str(event.event_specific_data) for event in events)
 
     def facts(self, run_id: str) -> dict[str, Any]:
         """What the job `speaks` found out."""

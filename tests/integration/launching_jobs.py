@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -57,6 +58,11 @@ def linger(context: dg.OpExecutionContext) -> None:
 
 
 @dg.op
+def read_settings(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Any]) -> None:
+    context.log.info(f"facts {json.dumps({'settle_seconds': footfall.settings.settle_seconds})}")
+
+
+@dg.op
 def vanish() -> None:
     os._exit(0)
 
@@ -76,4 +82,9 @@ def vanishes() -> None:
     vanish()
 
 
-JOBS = [speaks, lingers, vanishes]
+@dg.job(executor_def=dg.in_process_executor)
+def reads_settings() -> None:
+    read_settings()
+
+
+JOBS = [speaks, lingers, vanishes, reads_settings]

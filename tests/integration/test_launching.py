@@ -29,10 +29,11 @@ from tests.integration.conftest import fresh_warehouse
 from tests.integration.launching import Dagster, launching, until
 from warehouse.connections import Warehouse
 
-# What a run does not need before its marts are published, or that only tests and other processes need.
+# What a run does not need before its marts are published, or that only tests and other processes need. (pandera imports
+# hypothesis where it is installed.)
 NOT_PRELOADED = {
-    "IPython", "duckdb", "fastapi", "great_expectations", "hypothesis", "matplotlib", "nicegui", "playwright", "plotly",
-    "polars", "pytest", "scipy", "sklearn", "sqlfluff", "starlette", "uvicorn", "dagster_webserver", "dagster_graphql",
+    "IPython", "dagster_graphql", "dagster_webserver", "duckdb", "fastapi", "great_expectations", "matplotlib",
+    "nicegui", "playwright", "plotly", "polars", "pytest", "scipy", "sklearn", "sqlfluff", "starlette", "uvicorn",
 }  # fmt: skip
 
 
@@ -156,6 +157,30 @@ def test_the_definitions_are_not_made_again_in_a_run(dagster: Dagster) -> None:
         assert dagster.speak()["words"] == "the first words"
     finally:
         aside.rename(manifest)
+
+
+def test_a_run_has_the_settings_of_its_start(dagster: Dagster) -> None:
+    """They were others when the code was loaded."""
+    config = dagster.launching.project / "footfall.toml"
+
+    def run() -> str:
+        run_id = dagster.create("reads_settings")
+        dagster.launch(run_id)
+        return run_id
+
+    generation = dagster.launching.generation()
+    try:
+        config.write_text("settle_seconds = 17")
+        assert dagster.facts(run())["settle_seconds"] == 17
+        config.write_text("settle_seconds = 'soon'")
+        run_id = run()
+        assert dagster.ended(run_id) == DagsterRunStatus.FAILURE
+        failure = dagster.errors(run_id)
+        assert f"'settle_seconds' in {config} is 'soon', but must be a number, 0 or more." in failure
+    finally:
+        config.write_text("")
+    assert dagster.facts(run())["settle_seconds"] == 2
+    assert dagster.launching.generation() == generation
 
 
 def test_who_says_nothing_or_nonsense_holds_up_nobody(dagster: Dagster) -> None:

@@ -21,7 +21,7 @@ from dagster._core.test_utils import create_run_for_test
 from orchestration import doctor
 from orchestration.doctor import Finding, findings
 from orchestration.launcher import SILENCE_SECONDS, WORKER_TAG, WatchedRunLauncher, begin_work
-from orchestration.places import code_socket, dagster_environment, make_places
+from orchestration.places import code_socket, dagster_environment, make_places, run_socket
 from orchestration.server import Server
 from orchestration.settings import Settings, SettingsProblem
 from orchestration.supervisor import Identity
@@ -107,6 +107,14 @@ def test_the_code_socket_is_short_and_private(tmp_path: Path, monkeypatch: pytes
         path.parent.chmod(0o755)
         with pytest.raises(SettingsProblem, match="not a private folder"):
             code_socket(Settings(home=home, landing=tmp_path))
+
+
+def test_without_warm_starts_there_is_no_socket_to_launch_by(settings: Settings, warehouse: Warehouse) -> None:
+    for warm in (True, False):
+        chosen = settings.model_copy(update={"warm": warm})
+        named = dagster_environment(chosen, warehouse)["FOOTFALL_RUN_SOCKET"]
+        assert named == (str(run_socket(chosen)) if warm else "")
+        assert named.endswith("run.sock") == warm
 
 
 def test_dagsters_connection_does_not_wait_for_the_disk_and_finds_its_schema(

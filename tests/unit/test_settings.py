@@ -89,6 +89,7 @@ def test_a_relative_path_in_the_environment_is_relative_to_the_working_folder(
         ("MIN_CONFIDENCE", "high", "FOOTFALL_MIN_CONFIDENCE is 'high', but must be a number from 0 to 1, or nothing."),
         ("EARLIEST_EVENT", "soon", "FOOTFALL_EARLIEST_EVENT is 'soon', but must be a date such as 2000-01-01."),
         ("KEEP_RUNS_DAYS", "0", "FOOTFALL_KEEP_RUNS_DAYS is '0', but must be a whole number of days, 1 or more."),
+        ("WARM", "maybe", "FOOTFALL_WARM is 'maybe', but must be true or false."),
         ("EXCLUDED_IDS", "[1", "FOOTFALL_EXCLUDED_IDS is '[1', but must be a list of names, separated by commas."),
         ("HOME", "", "FOOTFALL_HOME is empty; it must be the path of a folder."),
         (
@@ -106,6 +107,16 @@ def test_what_is_wrong_in_the_environment_is_one_sentence(
     with pytest.raises(SettingsProblem) as problem:
         load_settings(project)
     assert str(problem.value) == sentence
+
+
+def test_what_is_fixed_at_the_start_is_told_to_children(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "footfall.toml").write_text("warm = false\nsettle_seconds = 5\n")
+    told = load_settings(project).environment()
+    assert told["FOOTFALL_WARM"] == "false"
+    assert "FOOTFALL_SETTLE_SECONDS" not in told, "a child reads it itself, each time anew"
+    (project / "footfall.toml").write_text("warm = true\n")
+    monkeypatch.setenv("FOOTFALL_WARM", told["FOOTFALL_WARM"])
+    assert not load_settings(project).warm
 
 
 def test_a_wrong_database_url_is_not_repeated(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
