@@ -1,13 +1,14 @@
-"""Dagster's daemon as it is, at a quicker pace, with its connections held open.
+"""Dagster's daemon as it is, but prompt, and with its connections held open.
 
-What `dagster-daemon run` does, but for three things that it has no setting for:
+What `dagster-daemon run` does, but for what it has no setting for:
 
-- sensors are looked after every half second instead of every five: a tick that has ended, because it found a file, is
-  followed by the next one at once, and another file is seen while the first is being loaded;
-- the queue of runs is looked at every half second, the step in which its loop waits, instead of once per second;
-- its storage's connections are kept (`storage.py`); with them the quicker pace costs less than Dagster's own does.
+- Dagster looks after its sensors every five seconds. Here that is done as soon as a tick has ended, so that a file
+  which comes while another is being asked for is seen, too;
+- the queue of runs is looked at as soon as a tick has ended, which may have put a run there, and not only every second;
+- its storage's connections are kept (`storage.py`).
 
-Where `warm` is false the stack runs Dagster's own daemon instead.
+All of the work on sensors, queue and the rest is done by Dagster's own code; ours is when. Where `warm` is false the
+stack runs Dagster's own daemon instead.
 
     python -m orchestration.daemon WORKSPACE_FILE
 """
@@ -17,46 +18,114 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._daemon import sensor as sensor_loop
 from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
-from dagster._daemon.daemon import DagsterDaemon
+from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon, SpanMarker
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._daemon.utils import DaemonErrorCapture
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
 from orchestration.storage import hold_connections
 
-SENSOR_LOOP_SECONDS: Final = 0.5
-QUEUE_SECONDS: Final = 0.5
-_PACE: Final = "MIN_INTERVAL_LOOP_TIME"
+# While ticks are under way, one of another sensor may become due.
+BUSY_SECONDS: Final = 2.0
+# While none is, one will be within a second: a sensor that found something rests for that long.
+RESTING_SECONDS: Final = 0.25
+AFTER_ERROR_SECONDS: Final = 5.0
+# Runs that no sensor asked for (the web page's, a schedule's) wait for no tick.
+QUEUE_SECONDS: Final = 1.0
 
 
-def quicken_sensors() -> None:
-    """Set the pace of the loop over the sensors, for which Dagster has a constant and no setting."""
-    if not hasattr(sensor_loop, _PACE):
-        raise RuntimeError(
-            f"This version of Dagster ({dg.__version__}) has no {sensor_loop.__name__}.{_PACE} any more, which sets "
-            "how often sensors are looked after. Find what it is called now and correct orchestration/daemon.py; "
-            "until then set FOOTFALL_WARM=false."
-        )
-    setattr(sensor_loop, _PACE, SENSOR_LOOP_SECONDS)
+class PromptSensors(SensorDaemon):
+    """Looks after the sensors whenever one of their ticks has ended, and rings then."""
+
+    def __init__(self, settings: Any, ring: Event) -> None:
+        super().__init__(settings)
+        if self._threadpool_executor is None:
+            raise RuntimeError("Sensors that wait need threads: see `sensors` in dagster.yaml.")
+        self._ring = ring
+
+    def core_loop(
+        self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: Event
+    ) -> DaemonIterator:
+        """As Dagster's, but for the pauses."""
+        ticks: dict[str, Future[Any]] = {}
+        heard_of: set[Future[Any]] = set()
+        while True:
+            yield SpanMarker.START_SPAN
+            try:
+                yield from execute_sensor_iteration(
+                    workspace_process_context,
+                    self._logger,
+                    threadpool_executor=self._threadpool_executor,
+                    submit_threadpool_executor=self._submit_threadpool_executor,
+                    sensor_tick_futures=ticks,
+                )
+            except Exception:
+                yield DaemonErrorCapture.process_exception(
+                    exc_info=sys.exc_info(), logger=self._logger, log_message="SensorDaemon caught an error"
+                )
+                shutdown_event.wait(AFTER_ERROR_SECONDS)
+            yield SpanMarker.END_SPAN
+            if under_way := [tick for tick in ticks.values() if not tick.done()]:
+                wait(under_way, BUSY_SECONDS, FIRST_COMPLETED)
+            else:
+                shutdown_event.wait(RESTING_SECONDS)
+            ended = {tick for tick in ticks.values() if tick.done()}
+            if ended - heard_of:
+                self._ring.set()
+            heard_of = ended
+            yield None
+
+
+class PromptQueue(QueuedRunCoordinatorDaemon):
+    """Looks at the queue once per second and whenever it hears the ring."""
+
+    def __init__(self, ring: Event) -> None:
+        super().__init__(QUEUE_SECONDS)
+        self._ring = ring
+
+    def core_loop(
+        self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: Event
+    ) -> DaemonIterator:
+        """As Dagster's, but for the pauses."""
+        while not shutdown_event.is_set():
+            yield SpanMarker.START_SPAN
+            try:
+                yield from self.run_iteration(workspace_process_context)
+            except Exception:
+                yield DaemonErrorCapture.process_exception(
+                    exc_info=sys.exc_info(), logger=self._logger, log_message="The queue could not be looked at"
+                )
+            yield SpanMarker.END_SPAN
+            self._ring.wait(QUEUE_SECONDS)
+            self._ring.clear()
+            yield None
 
 
 def daemons(instance: dg.DagsterInstance) -> Sequence[DagsterDaemon[Any]]:
-    """Return the daemons that the instance needs, the queue's at our pace."""
-    return [
-        QueuedRunCoordinatorDaemon(QUEUE_SECONDS) if isinstance(daemon, QueuedRunCoordinatorDaemon) else daemon
-        for daemon in create_daemons_from_instance(instance)
-    ]
+    """Return the daemons that the instance needs; those of the sensors and of the queue are ours."""
+    ring = Event()
+    return [_prompt(daemon, instance, ring) for daemon in create_daemons_from_instance(instance)]
+
+
+def _prompt(daemon: DagsterDaemon[Any], instance: dg.DagsterInstance, ring: Event) -> DagsterDaemon[Any]:
+    if isinstance(daemon, SensorDaemon):
+        with daemon:  # It is not going to work.
+            return PromptSensors(instance.get_sensor_settings(), ring)
+    return PromptQueue(ring) if isinstance(daemon, QueuedRunCoordinatorDaemon) else daemon
 
 
 def main(workspace: Path) -> None:
     """Run until somebody asks to stop."""
-    quicken_sensors()
     setup_interrupt_handlers()
     with contextlib.suppress(KeyboardInterrupt), capture_interrupts(), dg.DagsterInstance.get() as instance:
         hold_connections(instance)
