@@ -237,13 +237,14 @@ class Stack:
         python, workspace = sys.executable, str(PROJECT / "workspace.yaml")
         # The first to start has the most to load, and the last to stop lets runs end while their parts are still there.
         template = {"run template": [python, "-m", "orchestration.run_template"]} if self.settings.warm else {}
+        daemon = ["orchestration.daemon"] if self.settings.warm else ["dagster._daemon", "run", "--workspace"]
         commands = template | {
             "code server": [
                 *(python, "-m", "dagster", "code-server", "start", "--socket", str(socket)),
                 *("--module-name", "orchestration.definitions", "--location-name", "footfall"),
                 *("--working-directory", str(PROJECT)),
             ],
-            "daemon": [python, "-m", "dagster._daemon", "run", "--workspace", workspace],
+            "daemon": [python, "-m", *daemon, workspace],
             "web server": [
                 *(python, "-m", "dagster_webserver", "--workspace", workspace),
                 *("--host", self.settings.bind, "--port", str(self.settings.dagster_port)),

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from orchestration import dbt_running
 from orchestration.assets.selecting import BuildModels, selection
+from orchestration.assets.stages import Stages
 from orchestration.data_version import newest_version, version_sentence
 from orchestration.dbt_running import DbtProblem
 from orchestration.launcher import begin_work
@@ -75,10 +76,12 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
             before = newest_version(connection)
             why_none = "this run was of hand-picked models" if context.is_subset else "nothing changed"
             what = selection(context, config, manifest, translator, connection=connection, project_state=dbt.state)
+            stages = Stages()
             try:
                 for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
+                    stages.hear(event)
                     for result in _results(event, context, manifest, translator):
-                        yield _with_row_count(result, manifest, connection)
+                        yield stages.told_with(_with_row_count(result, manifest, connection))
                     match event["info"]["name"]:
                         case "LogModelResult":
                             listener.on_model(event["data"]["node_info"]["node_name"])
