@@ -4,7 +4,8 @@ What `dagster-daemon run` does, but for what it has no setting for:
 
 - Dagster looks after its sensors every five seconds. Here that is done as soon as a tick has ended, so that a file
   which comes while another is being asked for is seen, too;
-- the queue of runs is looked at as soon as a tick has ended, which may have put a run there, and not only every second;
+- the queue of runs is looked at as soon as a tick has ended, which may have put a run there, and else every other
+  second;
 - its storage's connections are kept (`storage.py`).
 
 All of the work on sensors, queue and the rest is done by Dagster's own code; ours is when. Where `warm` is false the
@@ -41,7 +42,7 @@ BUSY_SECONDS: Final = 2.0
 RESTING_SECONDS: Final = 0.25
 AFTER_ERROR_SECONDS: Final = 5.0
 # Runs that no sensor asked for (the web page's, a schedule's) wait for no tick.
-QUEUE_SECONDS: Final = 1.0
+QUEUE_SECONDS: Final = 2.0
 
 
 class PromptSensors(SensorDaemon):
@@ -87,7 +88,7 @@ class PromptSensors(SensorDaemon):
 
 
 class PromptQueue(QueuedRunCoordinatorDaemon):
-    """Looks at the queue once per second and whenever it hears the ring."""
+    """Looks at the queue every other second and whenever it hears the ring."""
 
     def __init__(self, ring: Event) -> None:
         super().__init__(QUEUE_SECONDS)
