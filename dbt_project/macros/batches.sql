@@ -232,12 +232,16 @@
             {% endif %}
         {% endfor %}
         {% for name in logged if load_relation(changes_of(name)) is not none %}
-            delete from {{ changes_of(name) }} as changes
-            where (
-                select count(*)
+            delete from {{ changes_of(name) }}
+            where batch_id in (
+                select consumed.batch_id
                 from intermediate.consumed_batches as consumed
-                where consumed.batch_id = changes.batch_id and consumed.model in ({{ quoted_list(stored) }})
-            ) = {{ stored | length }};
+                where
+                    consumed.model in ({{ quoted_list(stored) }})
+                    and consumed.batch_id in (select changes.batch_id from {{ changes_of(name) }} as changes)
+                group by consumed.batch_id
+                having count(*) = {{ stored | length }}
+            );
         {% endfor %}
     {% endif %}
 {% endmacro %}

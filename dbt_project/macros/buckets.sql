@@ -60,7 +60,12 @@
   five minutes in which something happens.
 #}
 {% macro five_minutes(instant) -%}
-    date_bin('5 minutes', {{ instant }}, timestamptz '1900-01-01 00:00:00+00')
+    date_bin({{ five_minutes_long() }}, {{ instant }}, timestamptz '1900-01-01 00:00:00+00')
+{%- endmacro %}
+
+
+{% macro five_minutes_long() -%}
+    interval '5 minutes'
 {%- endmacro %}
 
 

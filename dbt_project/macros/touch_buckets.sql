@@ -51,14 +51,26 @@
         left join {{ ref('dim_sites') }} as sites on changed.site_id = sites.site_id
     ),
 
-    moments as (
-        select distinct
+    /* What follows each other is one: a busy day is a few spans, not thousands, whose zones are asked. */
+    merged_spans as (
+        select
             places.place_id,
             places.timezone,
-            changed_spans.first_moment,
-            changed_spans.last_moment
+            unnest(range_agg(tstzrange(
+                changed_spans.first_moment, changed_spans.last_moment + {{ five_minutes_long() }}
+            ))) as span
         from changed_spans
         inner join places on changed_spans.camera_id = places.camera_id
+        group by places.place_id, places.timezone
+    ),
+
+    moments as (
+        select
+            place_id,
+            timezone,
+            lower(span) as first_moment,
+            upper(span) - {{ five_minutes_long() }} as last_moment
+        from merged_spans
     ),
 
     bounds as (

@@ -33,20 +33,34 @@
     select
         person_id,
         camera_id,
-        event_time
+        event_time,
+        bool_or(is_signal) as has_new_signal
     from (
-        select *
-        from {{ source('raw', 'events') }}
+        select
+            events.person_id,
+            events.camera_id,
+            events.event_time,
+            (
+                events.event_type in ('entry', 'exit')
+                and not {{ is_too_uncertain('events.confidence', 'parameters.min_confidence') }}
+            ) as is_signal
+        from (
+            select *
+            from {{ source('raw', 'events') }}
+            where batch_id = any({{ claimed_batches() }})
+            offset 0 /* keeps the union from reading all of the primary key for the sake of its order */
+        ) as events
+        cross join {{ ref('stg_parameters') }} as parameters
+        union all
+        select
+            person_id,
+            camera_id,
+            event_time,
+            false
+        from {{ source('raw', 'retracted_events') }}
         where batch_id = any({{ claimed_batches() }})
-        offset 0 /* keeps the union from reading all of the primary key for the sake of its order */
-    ) as events
-    union
-    select
-        person_id,
-        camera_id,
-        event_time
-    from {{ source('raw', 'retracted_events') }}
-    where batch_id = any({{ claimed_batches() }});
+    ) as changed_events
+    group by person_id, camera_id, event_time;
     set local enable_seqscan = default;
     analyze changed_instants;
 
@@ -62,29 +76,33 @@
 
     judged_instants as materialized (
         select
-            changed.*,
+            changed.person_id,
+            changed.camera_id,
+            changed.event_time,
             (
-                (now.signals > 0 or before.signals > 0)
+                (
+                    changed.has_new_signal
+                    or exists (
+                        select 1
+                        from {{ signals_of('changed') }}
+                        where events.event_time = changed.event_time
+                    )
+                    or exists (
+                        select 1
+                        from {{ this }} as events
+                        where
+                            events.person_id = changed.person_id
+                            and events.camera_id = changed.camera_id
+                            and events.event_time = changed.event_time
+                            and events.event_type in ('entry', 'exit')
+                            and not events.is_ignored
+                    )
+                )
                 and not {{ folded_id('changed.person_id') }} = any(parameters.anonymous_ids || parameters.excluded_ids)
             ) as has_signals,
             parameters.longest_reach
         from changed_instants as changed
         cross join parameters
-        cross join lateral (
-            select count(*) as signals
-            from {{ signals_of('changed') }}
-            where events.event_time = changed.event_time
-        ) as now
-        cross join lateral (
-            select count(*) as signals
-            from {{ this }} as events
-            where
-                events.person_id = changed.person_id
-                and events.camera_id = changed.camera_id
-                and events.event_time = changed.event_time
-                and events.event_type in ('entry', 'exit')
-                and not events.is_ignored
-        ) as before
     ),
 
     /* Only the first and the last of changed instants that lie near each other need search. */
