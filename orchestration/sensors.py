@@ -74,7 +74,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourcePar
     if not due and (resume := _resume(tick.instance, time.time())) is not None:
         return dg.SensorResult(run_requests=[resume], cursor=tick.cursor())
     if not due:
-        due = _linger(tick, context) if getattr(settings, "warm", True) else _look_again(tick)
+        due = _linger(tick, context) if settings.warm else _look_again(tick)
     if due:
         request = _request(due, tick)
         return dg.SensorResult(run_requests=[request], cursor=tick.cursor())
