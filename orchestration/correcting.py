@@ -82,6 +82,8 @@ def _run(runner: Runner, kind: CorrectionKind, config: dict[str, Any]) -> int:
     ended = runner.run(kind, config)
     for sentence in _undoing(kind, ended.outcomes, Archive(runner.settings.home / "archive")):
         runner.out.print(sentence, markup=False)
+    if ended.canceled:
+        return ended.exit_code
     return FAILED if ended.error is not None or ended.problems else DONE
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import dagster as dg
 from dagster import DagsterLogManager
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from orchestration.dbt_running import DbtProject
 from orchestration.settings import Settings, SettingsProblem
@@ -42,7 +46,8 @@ class Footfall:
     """The one resource of all assets.
 
     `opened` is the warehouse where somebody has opened it already. `quiet` keeps runs from printing, because a
-    progress bar is on the screen. `read_anew` returns the settings as they stand by now.
+    progress bar is on the screen. `read_anew` returns the settings as they stand by now. `interrupt_cancels` where an
+    interrupt is somebody's Ctrl-C; else it means that the stack stops, and the run is to be taken up again.
     """
 
     settings: Settings
@@ -50,6 +55,17 @@ class Footfall:
     opened: Warehouse | None = None
     quiet: bool = False
     read_anew: Callable[[], Settings] | None = None
+    interrupt_cancels: bool = False
+
+    @contextmanager
+    def interruptible(self, context: dg.AssetExecutionContext) -> Iterator[None]:
+        """Have the run end as canceled if it is interrupted here and `interrupt_cancels`, not as one that failed."""
+        try:
+            yield
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            if self.interrupt_cancels:
+                context.instance.report_run_canceling(context.run)
+            raise
 
     def reread(self) -> Settings:
         """Return the settings of now: a run has those of its start. Raises `SettingsProblem`."""
@@ -86,3 +102,19 @@ def fresh_footfall(
         return Footfall(settings, listener, read_anew=read)
 
     return dg.ResourceDefinition(make, description="Settings, warehouse and dbt project of a run.")
+
+
+@contextmanager
+def statements_interruptible() -> Iterator[None]:
+    """Have an interrupt end the statement that this process waits for.
+
+    psycopg cancels it on a KeyboardInterrupt alone. Dagster raises an interrupt of its own, but heeds that one as well.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

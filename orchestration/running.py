@@ -29,6 +29,11 @@ DONE: Final = 0
 FAILED: Final = 1
 NOTHING_TO_DO: Final = 3
 QUARANTINED: Final = 4
+CANCELED: Final = 130  # what a shell makes of a Ctrl-C
+_CANCELED: Final = (
+    "The run was canceled. A file that was loaded by then stays loaded, and goes on to the marts with the next run; "
+    "the others lie where they lay."
+)
 
 
 @dataclass
@@ -38,11 +43,14 @@ class Ended:
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     error: str | None = None
+    canceled: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 an error, 3 nothing new, 4 a file was quarantined; the worst counts."""
+        """0 done, 1 an error, 3 nothing new, 4 a file was quarantined, 130 canceled; the worst counts."""
         states = {outcome.state for outcome in self.outcomes}
+        if self.canceled:
+            return CANCELED
         if self.error is not None or self.problems:
             return FAILED
         if "quarantined" in states:
@@ -62,13 +70,14 @@ class Runner:
         """Run a job to its end. `once_written_down` is called when the sensors can see the run, before it begins."""
         import dagster as dg
         from dagster._core.definitions.job_base import InMemoryJob
+        from dagster._core.errors import DagsterExecutionInterruptedError
         from dagster._core.execution.api import execute_run
 
         from orchestration.definitions import build_definitions
         from orchestration.resources import Footfall
 
         with ProgressBar(self.out) as bar, dg.DagsterInstance.get() as instance:
-            footfall = Footfall(self.settings, bar.beside, self.warehouse, quiet=True)
+            footfall = Footfall(self.settings, bar.beside, self.warehouse, quiet=True, interrupt_cancels=True)
             job_def = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(job)
             run = instance.create_run_for_job(
                 job_def=job_def,
@@ -77,11 +86,19 @@ class Runner:
                 remote_job_origin=job_origin(self.settings, job),
             )
             once_written_down()
-            succeeded = execute_run(InMemoryJob(job_def), run, instance).success
-            error = None if succeeded else _what_failed(instance, run.run_id)
+            error: str | None = _CANCELED
+            try:
+                succeeded = execute_run(InMemoryJob(job_def), run, instance).success
+            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+                canceled = True
+                # Dagster's daemon would free the models' pool, too, but only where it runs.
+                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            else:
+                canceled = False
+                error = None if succeeded else _what_failed(instance, run.run_id)
         if error is not None:
             self.out.print(error, markup=False)
-        return Ended(bar.outcomes, bar.problems, error)
+        return Ended(bar.outcomes, bar.problems, error, canceled)
 
 
 @contextlib.contextmanager

@@ -78,17 +78,18 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
             what = selection(context, config, manifest, translator, connection=connection, project_state=dbt.state)
             stages = Stages()
             try:
-                for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
-                    stages.hear(event)
-                    for result in _results(event, context, manifest, translator):
-                        yield stages.told_with(_with_row_count(result, manifest, connection))
-                    match event["info"]["name"]:
-                        case "LogModelResult":
-                            listener.on_model(event["data"]["node_info"]["node_name"])
-                        case dbt_running.SAID:
-                            listener.on_note(event["info"]["msg"])
-                            if event["data"].get("node_info", {}).get("node_name") == "data_version":
-                                why_none = "see above"
+                with footfall.interruptible(context):
+                    for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
+                        stages.hear(event)
+                        for result in _results(event, context, manifest, translator):
+                            yield stages.told_with(_with_row_count(result, manifest, connection))
+                        match event["info"]["name"]:
+                            case "LogModelResult":
+                                listener.on_model(event["data"]["node_info"]["node_name"])
+                            case dbt_running.SAID:
+                                listener.on_note(event["info"]["msg"])
+                                if event["data"].get("node_info", {}).get("node_name") == "data_version":
+                                    why_none = "see above"
             except DbtProblem as problem:
                 listener.on_note(version_sentence(before, newest_version(connection), "a step or a check failed"))
                 raise dg.Failure(str(problem), allow_retries=False) from None

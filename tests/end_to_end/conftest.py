@@ -47,7 +47,8 @@ def free_port() -> int:
 class Installation:
     """A FOOTFALL_HOME and a landing folder, and the commands run on them. Both have a space in their path."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, warm: bool = True) -> None:
+        self.warm = warm
         self.home = folder / "a home"
         self.landing = folder / "landing here"
         self.port = free_port()
@@ -68,6 +69,7 @@ class Installation:
             "FOOTFALL_DAGSTER_PORT": str(self.port),
             "FOOTFALL_DATABASE_URL": self.database_url,
             "FOOTFALL_SETTLE_SECONDS": "0.5",
+            "FOOTFALL_WARM": str(self.warm),
         }
 
     def command(self, *arguments: str) -> list[str]:
@@ -132,18 +134,28 @@ class Installation:
             return None
         return one
 
-    def last_run(self) -> str | None:
-        """The state of the newest run; None while the web server does not answer."""
-        query = {"query": "{ runsOrError(limit: 1) { ... on Runs { results { status } } } }"}
+    def graphql(self, query: str, **variables: str) -> Any:
+        """What the web server answers; None while it does not."""
         request = urllib.request.Request(
-            f"{self.url}/graphql", json.dumps(query).encode(), {"Content-Type": "application/json"}
+            f"{self.url}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                results = json.load(answer)["data"]["runsOrError"]["results"]
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)["data"]
         except OSError:
             return None
-        return str(results[0]["status"]) if results else None
+
+    def newest_run(self) -> dict[str, Any]:
+        """The id and the state of the newest run; empty while the web server does not answer."""
+        found = self.graphql("{ runsOrError(limit: 1) { ... on Runs { results { runId status } } } }")
+        results = found["runsOrError"]["results"] if found else []
+        return dict(results[0]) if results else {}
+
+    def last_run(self) -> str | None:
+        """The state of the newest run; None while the web server does not answer."""
+        return self.newest_run().get("status")
 
     def stop(self) -> int:
         assert self.up is not None
@@ -151,14 +163,22 @@ class Installation:
         return self.up.wait(120)
 
 
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    # As root, PostgreSQL runs as another user, who must be able to come in; pytest's own folder is private.
-    folder = tmp_path_factory.mktemp("footfall end to end")
-    there = Installation(folder)
+@contextlib.contextmanager
+def installed(folder: Path, *, warm: bool = True) -> Iterator[Installation]:
+    """An installation, of which nothing is left afterwards.
+
+    As root, PostgreSQL runs as another user, who must be able to come in; pytest's own folder is private.
+    """
+    there = Installation(folder, warm=warm)
     yield there
     if there.up is not None and there.up.poll() is None:
         there.stop()
     for process in there.processes():
         process.kill()
     EmbeddedPostgres(there.home).remove()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("footfall end to end")) as there:
+        yield there

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from tests.end_to_end.conftest import Installation, until
 from validation.sample import SampleTruth, write_sample
+from warehouse.embedded import EmbeddedPostgres
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -129,6 +132,65 @@ def test_what_a_user_edits_is_heeded_by_itself_and_a_file_can_be_taken_back(
     assert f"Data version {stack.value('select max(version) from marts.data_version')}, published" in status.stdout
     stack.home.joinpath("cameras.csv").write_text("camera_id\n")
     until(lambda: everything(stack) == before, "all to be as it was")
+    finished(stack)
+
+
+@contextmanager
+def sleeping(stack: Installation, role: str, table: str) -> Iterator[None]:
+    """Have an insertion take very long, though nothing is in its way."""
+    schema, _ = table.split(".")
+    with EmbeddedPostgres(stack.home).warehouse().connect(role, autocommit=True) as connection:
+        body = "begin perform pg_sleep(600); return null; end"
+        for statement in (
+            f"create function {schema}.sleep() returns trigger language plpgsql as '{body}'",
+            f"create trigger sleep before insert on {table} for each statement execute function {schema}.sleep()",
+        ):
+            connection.execute(statement)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            connection.execute(f"drop function {schema}.sleep cascade")  # type: ignore[arg-type]
+
+
+def asleep(stack: Installation) -> Any:
+    """How many statements sleep, whoever's they are."""
+    warehouse = EmbeddedPostgres(stack.home).warehouse()
+    with warehouse.connect_as_administrator(warehouse.database) as connection:
+        found = connection.execute("select count(*) from pg_stat_activity where wait_event = 'PgSleep'").fetchone()
+        return found and found[0]
+
+
+def committed(stack: Installation) -> Any:
+    """What loads and increments have committed, and whether a version was published."""
+    with EmbeddedPostgres(stack.home).warehouse().connect("transformer") as connection:
+        return connection.execute(
+            "select (select array_agg(m::text order by model) from intermediate.model_states as m),"
+            " (select max(version) from marts.data_version), (select max(batch_id) from raw.batches)"
+        ).fetchone()
+
+
+@pytest.mark.parametrize(("role", "table"), [("transformer", "intermediate.int_sessions"), ("owner", "raw.events")])
+def test_a_canceled_run_ends_its_statement_and_commits_nothing_more(
+    stack: Installation, tmp_path: Path, role: str, table: str
+) -> None:
+    before = events(stack)
+    path = tmp_path / f"canceled {table}.csv"
+    truth = write_sample(path, 100, 1, len(table), flaws=False)
+    with sleeping(stack, role, table):
+        stack.drop(path, path.name)
+        until(lambda: asleep(stack), "the long statement")
+        reached = committed(stack)
+        answer = stack.graphql(
+            "mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=stack.newest_run()["runId"]
+        )
+        assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess", answer
+        until(lambda: not asleep(stack), "the statement to end", 20)
+        until(lambda: stack.last_run() == "CANCELED", "the run to end", 30)
+        assert not asleep(stack)
+        assert committed(stack) == reached
+    # Nothing is lost: the next run, or the one after it, has it all in the marts.
+    stack.run("ingest")
+    until(lambda: events(stack) == before + truth.events, "the events to be in the marts")
     finished(stack)
 
 
