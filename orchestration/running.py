@@ -86,13 +86,12 @@ class Runner:
                 remote_job_origin=job_origin(self.settings, job),
             )
             once_written_down()
+            _free_pool(instance)
             error: str | None = _CANCELED
             try:
                 succeeded = execute_run(InMemoryJob(job_def), run, instance).success
             except (KeyboardInterrupt, DagsterExecutionInterruptedError):
                 canceled = True
-                # Dagster's daemon would free the models' pool, too, but only where it runs.
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             else:
                 canceled = False
                 error = None if succeeded else _what_failed(instance, run.run_id)
@@ -109,6 +108,23 @@ def started(settings: Settings, out: Console) -> Iterator[Runner]:
     with Server(settings).in_use() as warehouse:
         set_environment(dagster_environment(settings, warehouse))
         yield Runner(settings, warehouse, out)
+
+
+def _free_pool(instance: DagsterInstance) -> None:
+    """Take the models' pool from runs that have ended or whose process is gone.
+
+    A run that was interrupted leaves it taken. Dagster's daemon frees it after a while, but only where one runs.
+    """
+    from orchestration.assets.models import POOL
+    from orchestration.launcher import worker_of
+
+    info = instance.event_log_storage.get_concurrency_info(POOL)
+    for run_id in {one.run_id for one in info.claimed_slots} | {one.run_id for one in info.pending_steps}:
+        run = instance.get_run_by_id(run_id)
+        worker = worker_of(run) if run is not None else None
+        is_gone = worker is not None and not worker.is_elsewhere and worker.identity.process() is None
+        if run is None or run.is_finished or is_gone:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
 
 def job_origin(settings: Settings, job: str) -> RemoteJobOrigin:
