@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -115,8 +115,12 @@ class DbtProject:
 
     def manifest(self) -> Any:
         """Return the parsed project as dbt's own object, which spares a build the parsing."""
+        from dbt.contracts.graph.manifest import Manifest
+
         self.prepare()
-        return _loaded(self.target / "partial_parse.msgpack", self._stamp.read_text())
+        manifest = Manifest.from_msgpack((self.target / "partial_parse.msgpack").read_bytes())
+        manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+        return manifest
 
     def build(self, warehouse: Warehouse, selection: Sequence[str], *, quiet: bool) -> Iterator[dict[str, Any]]:
         """Run `dbt build` and yield its events as dbt's own JSON log has them.
@@ -124,13 +128,13 @@ class DbtProject:
         Raises `DbtProblem`, naming what failed, once all that could be built is built. When the caller is
         interrupted the build is: its statement is cancelled and nothing further is begun.
         """
-        self.prepare()
         variables = connection_variables(warehouse.parameters("transformer")) | {_PROJECT_VARIABLE: self.state}
         what = ["--no-write-json", "--exclude-resource-type", "unit_test", "exposure", *selection]
         if self.settings.warm:
             set_environment(variables)
             yield from self._build_here([*(["--quiet"] if quiet else []), *self.arguments("build"), *what])
         else:
+            self.prepare()
             command = [sys.executable, "-m", "dbt.cli.main", *self.arguments("build", "json"), *what]
             yield from _build_elsewhere(command, machine_environment() | variables)
 
@@ -174,17 +178,6 @@ _FAILED: Final = {"error", "fail", "runtime error"}
 _INTERRUPT_SECONDS: Final = 10.0
 # See `project_state` in the project's macros.
 _PROJECT_VARIABLE: Final = "FOOTFALL_DB_PROJECT"
-
-
-@lru_cache(maxsize=1)
-def _loaded(file: Path, stamp: str) -> Any:
-    """Read a manifest; `stamp` tells what was parsed, so that an old one is not taken for a new one."""
-    from dbt.contracts.graph.manifest import Manifest
-
-    del stamp
-    manifest = Manifest.from_msgpack(file.read_bytes())
-    manifest.build_flat_graph()  # type: ignore[no-untyped-call]
-    return manifest
 
 
 def _build_elsewhere(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
