@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import dagster as dg
@@ -35,13 +35,22 @@ EVERY_SECONDS: Final = 15
 PATIENCE_SECONDS: Final = (15.0, 60.0, 300.0, 1800.0, 21_600.0, 86_400.0)
 
 
-@dg.sensor(
-    jobs=[ingest, replay],
-    minimum_interval_seconds=EVERY_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Has files replayed that were loaded under other settings than today's, and models refreshed.",
-)
-def change_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourceParam[Footfall]) -> dg.SensorResult:
+def build_change_sensor(footfall: Callable[[], Footfall]) -> dg.SensorDefinition:
+    """Return the sensor; `footfall` is asked at each tick."""
+
+    @dg.sensor(
+        jobs=[ingest, replay],
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Has files replayed that were loaded under other settings than today's, and models refreshed.",
+    )
+    def change_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return _look_for_changes(context, footfall())
+
+    return change_sensor
+
+
+def _look_for_changes(context: dg.SensorEvaluationContext, footfall: Footfall) -> dg.SensorResult:
     """Ask for a replay where files are outdated; for a run without files where only the models are concerned."""
     try:
         inputs = Inputs.read(footfall.reread())

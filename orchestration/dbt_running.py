@@ -86,6 +86,10 @@ class DbtProject:
                 digest.update(repr((inside.as_posix(), path.read_bytes())).encode())
         return digest.hexdigest()
 
+    def nowhere(self) -> dict[str, str]:
+        """Return the environment for what dbt does without a server: only the warehouse's name is true in it."""
+        return connection_variables({"dbname": self._database()})
+
     def _database(self) -> str:
         """Return the warehouse's name, which dbt writes into what it parses; the server need not run for that."""
         url = self.settings.external_url
@@ -107,7 +111,7 @@ class DbtProject:
         # function again when only a macro that it calls has changed.
         done = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", *self.arguments("parse"), "--no-partial-parse"],
-            cwd=PROJECT, env=machine_environment() | connection_variables({"dbname": self._database()}),
+            cwd=PROJECT, env=machine_environment() | self.nowhere(),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:

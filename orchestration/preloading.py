@@ -29,10 +29,9 @@ _MODULES: Final = (
     "dagster._core.storage.local_compute_log_manager",
     "dagster._core.storage.root",
     "upath.implementations.local",
-    # The load: readers, and what pandera imports at the first check of its life.
+    # The load: readers and checks.
     "pandas",
     "validation.loading",
-    "pandera.backends.pandas.register",
     # The build.
     "psycopg",
     "dbt.cli.main",
@@ -58,6 +57,20 @@ def preload() -> None:
     for module in _MODULES:
         importlib.import_module(module)
     repository().get_repository_def().load_all_definitions()
+    _rehearse()
+
+
+def _rehearse() -> None:
+    """Do what libraries leave to their first use: looking for what they work with, making and compiling code."""
+    import pandas as pd
+    import pandera.pandas as pandera
+
+    from orchestration.dbt_rehearsal import rehearse
+    from orchestration.dbt_running import DbtProject
+    from orchestration.settings import load_settings
+
+    pandera.DataFrameSchema({}).validate(pd.DataFrame())
+    rehearse(DbtProject(load_settings()))
 
 
 @cache

@@ -82,26 +82,31 @@ class Footfall:
         return DbtProject(self.settings, self.opened.database if self.opened else None)
 
 
-def fresh_footfall(
-    known: Settings, listener: Callable[[DagsterLogManager], Listener], read: Callable[[], Settings]
-) -> dg.ResourceDefinition:
-    """Return the resource as Dagster's processes have it: made anew, with settings read anew, for each run and tick.
+@dataclass(frozen=True)
+class FreshFootfall:
+    """Footfall as Dagster's processes have it: made for each run and tick, because settings may have changed since."""
 
-    The code may have been loaded long before. Where the settings are wrong by now, a run fails with the sentence that
-    says so; a tick goes on with those that were `known` when the code was loaded: the run that it asks for tells what
-    is wrong, a tick that fails every other second would only make a long list.
-    """
+    known: Settings
+    listener: Callable[[DagsterLogManager], Listener]
+    read: Callable[[], Settings]
 
-    def make(context: dg.InitResourceContext) -> Footfall:
+    def for_run(self) -> dg.ResourceDefinition:
+        """Return the resource of runs: where settings are wrong by now, a run fails with the sentence that says so."""
+        return dg.ResourceDefinition(
+            lambda _context: Footfall(self.read(), self.listener, read_anew=self.read),
+            description="Settings, warehouse and dbt project of a run.",
+        )
+
+    def for_tick(self) -> Footfall:
+        """Return what a tick has: where settings are wrong by now, it goes on with those `known` before.
+
+        The run that it asks for tells what is wrong; a tick that fails every other second would make a long list.
+        """
         try:
-            settings = read()
+            settings = self.read()
         except SettingsProblem:
-            if context.run is not None:
-                raise
-            settings = known
-        return Footfall(settings, listener, read_anew=read)
-
-    return dg.ResourceDefinition(make, description="Settings, warehouse and dbt project of a run.")
+            settings = self.known
+        return Footfall(settings, self.listener, read_anew=self.read)
 
 
 @contextmanager

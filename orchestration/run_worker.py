@@ -41,9 +41,12 @@ def work(request: Request, connection: socket.socket) -> int:
             from dagster._core.instance.ref import InstanceRef
             from dagster._serdes import deserialize_value
 
+            from orchestration.storage import hold_connections
+
             _draw_other_numbers()
             ref = deserialize_value(request.instance, InstanceRef)
             instance = held.enter_context(DagsterInstance.from_ref(ref))
+            hold_connections(instance)
             begin_work(instance, request.run_id)
             # Only now: what is written of the run from here on keeps the worker's name.
             run = instance.get_run_by_id(request.run_id)
@@ -60,6 +63,7 @@ def work(request: Request, connection: socket.socket) -> int:
             instance.report_run_canceled(run, "It was canceled before it began.")
             return DONE
         _execute(request, instance, run)
+    _give_back()
     return DONE
 
 
@@ -107,6 +111,12 @@ def _execute(request: Request, instance: object, run: object) -> None:
         traceback.print_exc()
     finally:
         instance.report_engine_event(f"Process for run exited (pid: {pid}).", run)
+
+
+def _give_back() -> None:
+    """Give the machine back the locks that dbt made in this process, which ends without Python's own clearing up."""
+    if multiprocessing := sys.modules.get("multiprocessing.util"):
+        multiprocessing._run_finalizers()
 
 
 def _draw_other_numbers() -> None:

@@ -75,10 +75,12 @@ class Runner:
 
         from orchestration.definitions import build_definitions
         from orchestration.resources import Footfall
+        from orchestration.storage import hold_connections
 
         with ProgressBar(self.out) as bar, dg.DagsterInstance.get() as instance:
+            hold_connections(instance)
             footfall = Footfall(self.settings, bar.beside, self.warehouse, quiet=True, interrupt_cancels=True)
-            job_def = build_definitions(resource_overrides={"footfall": footfall}).resolve_job_def(job)
+            job_def = build_definitions(footfall).resolve_job_def(job)
             run = instance.create_run_for_job(
                 job_def=job_def,
                 run_config=config,

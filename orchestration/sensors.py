@@ -10,7 +10,7 @@ the loop around the ticks is in docs/performance.md.
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +22,6 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from orchestration.assets.waits import waiting_tags
-from orchestration.change_sensor import change_sensor
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, files_of, ingest_config, loads_files, unfinished_runs
 from orchestration.resources import Footfall
 from orchestration.storage import instance_of
@@ -48,18 +47,25 @@ RESUMES: Final = 4
 _LOOKED_BACK: Final = 20
 
 
-def build_sensors() -> list[dg.SensorDefinition]:
-    """Return all sensors."""
-    return [landing_sensor, change_sensor]
+def build_landing_sensor(footfall: Callable[[], Footfall]) -> dg.SensorDefinition:
+    """Return the sensor; `footfall` is asked at each tick.
+
+    It is no resource: for those Dagster makes an instance of itself at each tick, and looks at all of its tables.
+    """
+
+    @dg.sensor(
+        job_name=INGEST,
+        minimum_interval_seconds=EVERY_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for one run per batch of files that are ready in the landing folder.",
+    )
+    def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        return _look_for_files(context, footfall())
+
+    return landing_sensor
 
 
-@dg.sensor(
-    job_name=INGEST,
-    minimum_interval_seconds=EVERY_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Asks for one run per batch of files that are ready in the landing folder.",
-)
-def landing_sensor(context: dg.SensorEvaluationContext, footfall: dg.ResourceParam[Footfall]) -> dg.SensorResult:
+def _look_for_files(context: dg.SensorEvaluationContext, footfall: Footfall) -> dg.SensorResult:
     """Ask for a run for the files that are finished, wait for nobody and are not being loaded already."""
     settings = footfall.settings
     memory = json.loads(context.cursor) if context.cursor else {}

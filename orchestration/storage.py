@@ -1,22 +1,30 @@
-"""Dagster's storage with its connections held open, for processes that ask it all day long.
+"""Dagster's storage with its connections held open, for processes that ask it all day long or write a run's log.
 
 Dagster opens a connection per question otherwise, with a password exchange each: most of what an idle stack would
-cost, and of the time that a sensor's tick takes.
+cost and of the time that a sensor's tick takes, and a good part of a short run.
 """
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import closing
 from functools import cache
 from threading import Lock
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorage
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import Pool
 
 _STATEMENT_MILLISECONDS: Final = 300_000
 _RECYCLED_SECONDS: Final = 3600
+# A connection that was alive so shortly before is not asked again.
+_TRUSTED_SECONDS: Final = 1.0
+_ASKED: Final = "footfall asked"
 _held: dict[str, dg.DagsterInstance] = {}
 _holding: Final = Lock()
 
@@ -28,6 +36,7 @@ def hold_connections(instance: dg.DagsterInstance, most_at_once: int = 20) -> No
     """
     _notice_cut_connections()
     instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLED_SECONDS, most_at_once)
+    _remember_columns(instance.event_log_storage)
 
 
 def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
@@ -46,11 +55,32 @@ def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
         return _held[key]
 
 
+def _remember_columns(log: EventLogStorage) -> None:
+    """Have the columns of Dagster's table of assets looked up once.
+
+    It does so with every event of an asset, to work with older tables as well: four questions to the catalog each.
+    """
+    if not isinstance(log, SqlEventLogStorage):
+        return
+    look, known = log._has_asset_key_col_on_connection, set[str]()
+
+    def has_column(connection: Connection, name: str) -> bool:
+        if name not in known and look(connection, name):
+            known.add(name)
+        return name in known
+
+    log._has_asset_key_col_on_connection = has_column  # type: ignore[method-assign, assignment]
+
+
 @cache
 def _notice_cut_connections() -> None:
-    def check(connection: Any, _record: Any, _proxy: Any) -> None:
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        now = time.monotonic()
+        if now - record.info.get(_ASKED, -math.inf) < _TRUSTED_SECONDS:
+            return
+        record.info[_ASKED] = now
         try:
-            with connection.cursor() as cursor:
+            with closing(connection.cursor()) as cursor:
                 cursor.execute("select 1")
         except Exception as error:
             raise DisconnectionError(str(error)) from error

@@ -2,8 +2,9 @@
   Which batches a model has yet to take in, and under which settings it was last filled.
 
   intermediate.consumed_batches   (model, batch_id): this model's rows tell of this batch
-  intermediate.model_states       (model, fingerprint, refresh_id, revision): what the model was filled under, a number
-                                  that every full refresh draws anew, and one that every change of its rows does
+  intermediate.model_states       (model, fingerprint, refresh_id, revision, row_count): what the model was filled
+                                  under, a number that every full refresh draws anew, one that every change of its rows
+                                  does, and how many rows it has
   intermediate.<model>_changes    rows that an increment of the model added, altered or took away, for its children
 
   A model takes the batches that all its parents have taken and it has not; the first in line takes those of
@@ -22,12 +23,17 @@
         model text collate "C" primary key,
         fingerprint text collate "C" not null,
         refresh_id bigint generated always as identity,
-        revision bigint generated always as identity
+        revision bigint generated always as identity,
+        row_count bigint
     );
     {# Of an earlier version. Not "if not exists", which would wait for whoever just reads the table, every time. #}
     {% set states = load_relation(api.Relation.create(target.database, 'intermediate', 'model_states')) %}
-    {% if execute and states and 'revision' not in adapter.get_columns_in_relation(states) | map(attribute='name') %}
+    {% set columns = adapter.get_columns_in_relation(states) | map(attribute='name') | list if execute and states %}
+    {% if columns and 'revision' not in columns %}
         alter table intermediate.model_states add column revision bigint generated always as identity;
+    {% endif %}
+    {% if columns and 'row_count' not in columns %}
+        alter table intermediate.model_states add column row_count bigint;
     {% endif %}
 {% endmacro %}
 
@@ -191,11 +197,12 @@
 
 {# To be called by every full refresh: from now on the children's fingerprints differ from what they were. #}
 {% macro record_refresh(only_if_settings_changed=false) %}
-    insert into intermediate.model_states as known (model, fingerprint)
-    values ('{{ model.name }}', {{ fingerprint() }})
+    insert into intermediate.model_states as known (model, fingerprint, row_count)
+    values ('{{ model.name }}', {{ fingerprint() }}, (select count(*) from {{ this }}))
     on conflict (model) do update
     set
         fingerprint = excluded.fingerprint,
+        row_count = excluded.row_count,
         refresh_id = default,
         revision = default
     {% if only_if_settings_changed %}
@@ -204,11 +211,13 @@
 {% endmacro %}
 
 
-{# To be called by every increment, with a condition that tells whether it wrote: for those who ask what is new. #}
-{% macro record_revision(has_written) %}
+{# To be called by every increment, with the tables of rows that came and went: for those who ask what is new. #}
+{% macro record_revision(fresh, stale) %}
     update intermediate.model_states
-    set revision = default
-    where model = '{{ model.name }}' and ({{ has_written }});
+    set
+        revision = default,
+        row_count = row_count + (select count(*) from {{ fresh }}) - (select count(*) from {{ stale }})
+    where model = '{{ model.name }}' and (exists (select from {{ fresh }}) or exists (select from {{ stale }}));
 {% endmacro %}
 
 

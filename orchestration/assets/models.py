@@ -120,14 +120,20 @@ def _results(
 
 
 def _with_row_count(result: Any, manifest: Mapping[str, Any], connection: psycopg.Connection) -> Any:
-    """Add how many rows a table has, or a view of the marts: those of the other layers are not worth computing."""
+    """Add how many rows a table has, or a view of the marts: those of the other layers are not worth computing.
+
+    A model that is built in place knows that itself: counting takes longer, the longer the history is.
+    """
     if not isinstance(result, dg.Output):
         return result
     node = manifest["nodes"][result.metadata["unique_id"].value]
     if node["config"].get("materialized") == "view" and node["schema"] != "marts":
         return result
-    table = sql.Identifier(node["schema"], node["alias"])
-    (rows,) = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone() or (0,)
+    known = "select row_count from intermediate.model_states where model = %s"
+    (rows,) = connection.execute(known, [node["name"]]).fetchone() or (None,)
+    if rows is None:
+        table = sql.Identifier(node["schema"], node["alias"])
+        (rows,) = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone() or (0,)
     return result.with_metadata({**result.metadata, "dagster/row_count": rows})
 
 

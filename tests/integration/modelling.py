@@ -73,6 +73,21 @@ class Signal:
         )
 
 
+def row_counts(warehouse: Warehouse) -> dict[str, tuple[int | None, int]]:
+    """How many rows each stored model says it has, and how many it has."""
+    with warehouse.connect("transformer") as connection:
+        states = connection.execute(
+            "select schemaname, model, row_count from intermediate.model_states"
+            " inner join pg_tables on model = tablename"
+        ).fetchall()
+        counted = {}
+        for schema, model, told in states:
+            count = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, model))
+            (there,) = connection.execute(count).fetchone() or (0,)
+            counted[model] = (told, there)
+    return counted
+
+
 @dataclass
 class Models:
     """A warehouse's raw tables, to write, and its marts, to build and read."""

@@ -5,6 +5,7 @@ What a run should come to is for the tests to say.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,20 @@ def share_parsing(monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse) -> None
 
 def run_job(footfall: Footfall, instance: dg.DagsterInstance, job: str, config: Any = None, **options: Any) -> Any:
     """Run a job to its end, in this process."""
-    definitions = build_definitions(resource_overrides={"footfall": footfall})
+    definitions = build_definitions(footfall)
     return definitions.resolve_job_def(job).execute_in_process(config, instance, **options)
 
 
 class Ticks:
     """One sensor, tick after tick, its cursor kept."""
 
-    def __init__(self, sensor: dg.SensorDefinition, footfall: Footfall, instance: dg.DagsterInstance) -> None:
-        self.sensor = sensor
+    def __init__(
+        self,
+        build: Callable[[Callable[[], Footfall]], dg.SensorDefinition],
+        footfall: Footfall,
+        instance: dg.DagsterInstance,
+    ) -> None:
+        self.sensor = build(lambda: self.footfall)
         self.footfall = footfall
         self.instance = instance
         self.cursor: str | None = None
@@ -59,7 +65,6 @@ class Ticks:
         context = dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,
-            resources={"footfall": self.footfall},
             definitions=dg.Definitions(),
         )
         result: Any = self.sensor(context)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.modelling import Models, unchanged
+from tests.integration.modelling import Models, row_counts, unchanged
 from tests.integration.recording import record
 from tests.integration.reference_marts import assert_marts_equal_reference
 from tests.integration.reference_models import act, put_all_but_events
@@ -92,6 +92,7 @@ class Judge:
             else:
                 self.increment()
         assert_marts_equal_reference(self.reader, store_after(store, steps))
+        assert all(told == there for told, there in row_counts(self.warehouse).values())
         with unchanged(self.warehouse):
             self.refresh()
         self.stores += 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from dbt_common.events.base_types import EventMsg
 
-from tests.integration.modelling import Models, Signal, at, stay
+from tests.integration.modelling import Models, Signal, at, row_counts, stay
 from warehouse.connections import Warehouse
 
 
@@ -66,6 +66,27 @@ def test_dbt_says_why_a_model_is_refreshed_fully_though_nobody_asked(models: Mod
         assert connection.execute("select gender from intermediate.int_sessions").fetchall() == [("unknown",)]
         connection.execute("select person_id from intermediate.int_sessions_changes")
     assert run_and_listen(models) == set()
+
+
+def test_a_model_knows_how_many_rows_it_has(models: Models) -> None:
+    def told() -> dict[str, int | None]:
+        counts = row_counts(models.warehouse)
+        assert all(told in {None, there} for told, there in counts.values()), counts
+        return {model: told for model, (told, _) in counts.items()}
+
+    file_id = models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600))
+    models.run()
+    assert (told()["int_linked_events"], told()["int_sessions"], told()["dim_cameras"]) == (2, 1, 1)
+    models.load([*stay("q", "DOOR", "2024-05-01 10:00:00", 600), Signal("q", "CAM", "exit", at("2024-05-02 10:00:00"))])
+    models.retract(file_id)
+    models.run()
+    assert (told()["int_linked_events"], told()["int_sessions"], told()["dim_cameras"]) == (3, 1, 2)
+    with models.warehouse.connect("transformer") as connection:  # as an earlier version left it
+        connection.execute("alter table intermediate.model_states drop column row_count")
+    models.run()
+    assert told()["int_sessions"] is None
+    models.run("--full-refresh")
+    assert set(told().values()).isdisjoint({None})
 
 
 def test_a_revision_is_raised_by_whatever_changes_rows_and_by_nothing_else(models: Models) -> None:

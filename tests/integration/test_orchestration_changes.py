@@ -13,7 +13,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from orchestration.change_sensor import PATIENCE_SECONDS, change_sensor
+from orchestration.change_sensor import PATIENCE_SECONDS, build_change_sensor
 from orchestration.inputs import Inputs, camera_changes, parameter_changes
 from orchestration.jobs import ASSET_JOB, INGEST, REPLAY, RETRACT, UNFINISHED
 from orchestration.resources import Footfall
@@ -40,7 +40,7 @@ class Changes(Ticks):
     """The sensor, tick after tick, on an installation whose settings can be edited."""
 
     def __init__(self, footfall: Footfall, instance: dg.DagsterInstance) -> None:
-        super().__init__(change_sensor, replace(footfall, read_anew=self.read), instance)
+        super().__init__(build_change_sensor, replace(footfall, read_anew=self.read), instance)
         self.settings: Settings | SettingsProblem = footfall.settings
 
     def read(self) -> Settings:

@@ -43,7 +43,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def definitions(footfall: Footfall) -> dg.Definitions:
-    return build_definitions(resource_overrides={"footfall": footfall})
+    return build_definitions(footfall)
 
 
 def ingest(definitions: dg.Definitions, instance: dg.DagsterInstance, *files: str, **options: Any) -> Any:

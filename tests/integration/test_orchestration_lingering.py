@@ -21,9 +21,9 @@ import pytest
 
 from orchestration import sensors
 from orchestration.assets.waits import NOTICED_TAG, READY_TAG
-from orchestration.change_sensor import change_sensor
+from orchestration.change_sensor import build_change_sensor
 from orchestration.resources import Footfall
-from orchestration.sensors import landing_sensor
+from orchestration.sensors import build_landing_sensor
 from tests.integration.orchestrating import Ticks, installation
 from validation.landing import LandingFolder
 from validation.watching import FolderWatch
@@ -42,7 +42,7 @@ def footfall(tmp_path: Path, warehouse: Warehouse) -> Iterator[Footfall]:
 @pytest.fixture
 def ticks(footfall: Footfall) -> Iterator[Ticks]:
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Ticks(landing_sensor, footfall, instance)
+        yield Ticks(build_landing_sensor, footfall, instance)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_in_dagsters_own_ways_it_does_not_linger(tmp_path: Path, warehouse: Ware
 
 def test_a_second_tick_at_the_same_time_does_not_wait(ticks: Ticks, footfall: Footfall) -> None:
     """Somebody may try the sensor out on the web page."""
-    other = Ticks(landing_sensor, footfall, ticks.instance)
+    other = Ticks(build_landing_sensor, footfall, ticks.instance)
     with meanwhile(ticks.tick, after=0):
         time.sleep(1)
         began = time.monotonic()
@@ -269,7 +269,7 @@ def test_the_sensor_of_changes_does_not_wait_for_the_one_that_lingers(ticks: Tic
     with dg.DagsterInstance.ephemeral() as instance, meanwhile(ticks.tick, after=0):
         time.sleep(0.5)
         began = time.monotonic()
-        Ticks(change_sensor, footfall, instance).tick()
+        Ticks(build_change_sensor, footfall, instance).tick()
         assert time.monotonic() - began < 10
 
 

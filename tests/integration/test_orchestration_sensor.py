@@ -17,7 +17,7 @@ from dagster._core.test_utils import create_run_for_test
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, UNFINISHED, correction_config, ingest_config
 from orchestration.resources import Footfall
 from orchestration.running import job_origin
-from orchestration.sensors import PATIENCE_SECONDS, RESUME_TAG, RESUMES, landing_sensor
+from orchestration.sensors import PATIENCE_SECONDS, RESUME_TAG, RESUMES, build_landing_sensor
 from tests.integration.orchestrating import Ticks, installation
 from warehouse.connections import Warehouse
 
@@ -40,7 +40,7 @@ class Landing(Ticks):
     """The sensor over the landing folder."""
 
     def __init__(self, footfall: Footfall, instance: dg.DagsterInstance) -> None:
-        super().__init__(landing_sensor, footfall, instance)
+        super().__init__(build_landing_sensor, footfall, instance)
 
     def request(self) -> dg.RunRequest:
         """The one run that a tick asks for."""

@@ -216,7 +216,7 @@
         select {{ columns }}
         from fresh;
 
-        {{ record_revision('exists (select from stale) or exists (select from fresh)') }}
+        {{ record_revision('fresh', 'stale') }}
     {% endcall %}
 {% endmacro %}
 
