@@ -6,7 +6,9 @@ What `dagster-daemon run` does, but for what it has no setting for:
   which comes while another is being asked for is seen, too;
 - the queue of runs is looked at as soon as a tick has ended, which may have put a run there, and else every other
   second;
-- its storage's connections are kept (`storage.py`).
+- its storage's connections are kept (`storage.py`);
+- the code server is asked every five seconds whether it is still the same, not every second, and its definitions are
+  read again when it is not, and else every ten minutes, not every minute.
 
 All of the work on sensors, queue and the rest is done by Dagster's own code; ours is when. Where `warm` is false the
 stack runs Dagster's own daemon instead.
@@ -27,22 +29,27 @@ from typing import Any, Final
 import dagster as dg
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon import controller as controller_module
 from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
 from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon, SpanMarker
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._daemon.utils import DaemonErrorCapture
+from dagster._grpc import server_watcher
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
 from orchestration.storage import hold_connections
 
 # While ticks are under way, one of another sensor may become due.
-BUSY_SECONDS: Final = 2.0
+BUSY_SECONDS: Final = 4.0
 # While none is, one will be within a second: a sensor that found something rests for that long.
 RESTING_SECONDS: Final = 0.25
 AFTER_ERROR_SECONDS: Final = 5.0
 # Runs that no sensor asked for (the web page's, a schedule's) wait for no tick.
 QUEUE_SECONDS: Final = 2.0
+# A code server that has loaded changed code has another id.
+WATCH_SECONDS: Final = 5
+REREAD_SECONDS: Final = 600
 
 
 class PromptSensors(SensorDaemon):
@@ -130,6 +137,8 @@ def main(workspace: Path) -> None:
     setup_interrupt_handlers()
     with contextlib.suppress(KeyboardInterrupt), capture_interrupts(), dg.DagsterInstance.get() as instance:
         hold_connections(instance)
+        server_watcher.WATCH_INTERVAL = WATCH_SECONDS
+        controller_module.RELOAD_WORKSPACE_INTERVAL = REREAD_SECONDS
         with daemon_controller_from_instance(
             instance, WorkspaceFileTarget([str(workspace)]), gen_daemons=daemons, code_server_log_level="warning"
         ) as controller:

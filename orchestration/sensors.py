@@ -247,8 +247,10 @@ def _resume(instance: dg.DagsterInstance, now: float) -> dg.RunRequest | None:
     """Ask once more for the models if the last run failed: what it did to files may not be in the marts yet."""
     if _unfinished(instance):
         return None
-    records = instance.get_run_records(limit=_LOOKED_BACK)
-    last = next((one for one in records if one.dagster_run.job_name in {INGEST, *CORRECTIONS}), None)
+    for looked_back in (1, _LOOKED_BACK):
+        records = instance.get_run_records(limit=looked_back)
+        if last := next((one for one in records if one.dagster_run.job_name in {INGEST, *CORRECTIONS}), None):
+            break
     if last is None or last.dagster_run.status != DagsterRunStatus.FAILURE:
         return None
     failed = last.dagster_run

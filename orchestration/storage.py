@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from threading import Lock
 from typing import Any, Final
 
 import dagster as dg
-from dagster._core.storage.event_log import EventLogStorage, SqlEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.schedules import SqlScheduleStorage
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DisconnectionError
@@ -36,7 +38,7 @@ def hold_connections(instance: dg.DagsterInstance, most_at_once: int = 20) -> No
     """
     _notice_cut_connections()
     instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLED_SECONDS, most_at_once)
-    _remember_columns(instance.event_log_storage)
+    _remember_tables(instance)
 
 
 def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
@@ -55,21 +57,28 @@ def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
         return _held[key]
 
 
-def _remember_columns(log: EventLogStorage) -> None:
-    """Have the columns of Dagster's table of assets looked up once.
+def _remember_tables(instance: dg.DagsterInstance) -> None:
+    """Have it looked up only once which of Dagster's tables and columns there are.
 
-    It does so with every event of an asset, to work with older tables as well: four questions to the catalog each.
+    It asks the catalog with every event of an asset and at every look at the sensors, to work with older tables, too.
     """
-    if not isinstance(log, SqlEventLogStorage):
-        return
-    look, known = log._has_asset_key_col_on_connection, set[str]()
+    log, schedules = instance.event_log_storage, instance.schedule_storage
+    if isinstance(log, SqlEventLogStorage):
+        log._has_asset_key_col_on_connection = _once_true(log._has_asset_key_col_on_connection)  # type: ignore[method-assign]
+    if isinstance(schedules, SqlScheduleStorage):
+        schedules._has_instigators_table = _once_true(schedules._has_instigators_table)  # type: ignore[method-assign]
 
-    def has_column(connection: Connection, name: str) -> bool:
-        if name not in known and look(connection, name):
-            known.add(name)
-        return name in known
 
-    log._has_asset_key_col_on_connection = has_column  # type: ignore[method-assign, assignment]
+def _once_true(look: Callable[..., bool]) -> Callable[..., bool]:
+    """Return a look that is spared once it was true; the connection by which to look comes first."""
+    known: set[tuple[str, ...]] = set()
+
+    def has(connection: Connection, *names: str) -> bool:
+        if names not in known and look(connection, *names):
+            known.add(names)
+        return names in known
+
+    return has
 
 
 @cache
