@@ -7,8 +7,8 @@ What `dagster-daemon run` does, but for what it has no setting for:
 - the queue of runs is looked at as soon as a tick has ended, which may have put a run there, and else every other
   second;
 - its storage's connections are kept (`storage.py`);
-- the code server is asked every five seconds whether it is still the same, not every second, and its definitions are
-  read again when it is not, and else every ten minutes, not every minute.
+- the code server's definitions are read again when it has others (`polling.py`), and else every ten minutes, not every
+  minute.
 
 All of the work on sensors, queue and the rest is done by Dagster's own code; ours is when. Where `warm` is false the
 stack runs Dagster's own daemon instead.
@@ -35,9 +35,9 @@ from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon, 
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._daemon.utils import DaemonErrorCapture
-from dagster._grpc import server_watcher
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
+from orchestration.polling import ask_seldom
 from orchestration.storage import hold_connections
 
 # While ticks are under way, one of another sensor may become due.
@@ -47,8 +47,7 @@ RESTING_SECONDS: Final = 0.25
 AFTER_ERROR_SECONDS: Final = 5.0
 # Runs that no sensor asked for (the web page's, a schedule's) wait for no tick.
 QUEUE_SECONDS: Final = 2.0
-# A code server that has loaded changed code has another id.
-WATCH_SECONDS: Final = 5
+# Changed definitions are noticed without (`polling.py`).
 REREAD_SECONDS: Final = 600
 
 
@@ -137,7 +136,7 @@ def main(workspace: Path) -> None:
     setup_interrupt_handlers()
     with contextlib.suppress(KeyboardInterrupt), capture_interrupts(), dg.DagsterInstance.get() as instance:
         hold_connections(instance)
-        server_watcher.WATCH_INTERVAL = WATCH_SECONDS
+        ask_seldom()
         controller_module.RELOAD_WORKSPACE_INTERVAL = REREAD_SECONDS
         with daemon_controller_from_instance(
             instance, WorkspaceFileTarget([str(workspace)]), gen_daemons=daemons, code_server_log_level="warning"

@@ -238,15 +238,16 @@ class Stack:
         # The first to start has the most to load, and the last to stop lets runs end while their parts are still there.
         template = {"run template": [python, "-m", "orchestration.run_template"]} if self.settings.warm else {}
         daemon = ["orchestration.daemon"] if self.settings.warm else ["dagster._daemon", "run", "--workspace"]
+        own = ["orchestration.polling"] if self.settings.warm else []
         commands = template | {
             "code server": [
-                *(python, "-m", "dagster", "code-server", "start", "--socket", str(socket)),
+                *(python, "-m", *own, "dagster", "code-server", "start", "--socket", str(socket)),
                 *("--module-name", "orchestration.definitions", "--location-name", "footfall"),
                 *("--working-directory", str(PROJECT)),
             ],
             "daemon": [python, "-m", *daemon, workspace],
             "web server": [
-                *(python, "-m", "dagster_webserver", "--workspace", workspace),
+                *(python, "-m", *own, "dagster_webserver", "--workspace", workspace),
                 *("--host", self.settings.bind, "--port", str(self.settings.dagster_port)),
             ],
         }
