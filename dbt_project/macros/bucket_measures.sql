@@ -10,7 +10,7 @@
 {% set is_increment = is_incremental() %}
 {% set grouped = ', ' ~ groups | join(', ') if groups else '' %}
 {% set key = 'bucket_start, place_id' ~ grouped %}
-with
+with{{ ' recursive' if is_increment }}
 
 linked_events as (
     select * from {{ ref('int_linked_events') }}
@@ -87,20 +87,35 @@ stretches as (
     ) as merged
 ),
 
-/* Of each camera the classes of length that it has sessions of; looked up once, not for each stretch. */
-length_classes as materialized (
+/* Of each camera the classes of length that it has sessions of: one search of the index for each, from the shortest
+   on, and a null at the end. To ask whether any session is of a class would be simpler, but for a class without sessions
+   that may come to mean reading the whole table: a plan that does so looks cheap where most sessions are of one class. */
+length_classes as (
     select
-        cameras.*,
-        classes.length_class
+        cameras.place_id,
+        cameras.camera_id,
+        cameras.timezone,
+        shortest.length_class
     from cameras
-    cross join generate_series(0, {{ longest_length_class() }}) as classes (length_class)
     cross join lateral (
-        select 1
+        select min(length_class) as length_class
         from {{ ref('int_sessions') }}
-        where camera_id = cameras.camera_id and length_class = classes.length_class
-        limit 1
-    ) as any_session
+        where camera_id = cameras.camera_id
+    ) as shortest
     where cameras.place_id in (select stretches.place_id from stretches)
+    union all
+    select
+        classes.place_id,
+        classes.camera_id,
+        classes.timezone,
+        longer.length_class
+    from length_classes as classes
+    cross join lateral (
+        select min(length_class) as length_class
+        from {{ ref('int_sessions') }}
+        where camera_id = classes.camera_id and length_class > classes.length_class
+    ) as longer
+    where classes.length_class is not null
 ),
 {% endif %}
 

@@ -1,19 +1,24 @@
-"""The stack as a user has it: a dropped file becomes marts, fallen parts come back, and nothing is left behind."""
+"""The stack as a user has it: a dropped file becomes marts, fallen parts come back, and nothing is left behind.
+
+All of it twice: with runs and dbt kept warm, and in Dagster's own ways.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import Installation, until
+from orchestration.settings import PROJECT
+from tests.end_to_end.conftest import Installation, installed, until
 from validation.sample import SampleTruth, write_sample
 from warehouse.embedded import EmbeddedPostgres
 
@@ -26,6 +31,12 @@ PARTS = ["run template", "code server", "daemon", "web server"]
 def first_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SampleTruth]:
     path = tmp_path_factory.mktemp("samples") / "first day.csv"
     return path, write_sample(path, 1500, 1, 11)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["warm", "plain"])
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("footfall end to end"), warm=request.param) as there:
+        yield there
 
 
 @pytest.fixture(scope="module")
@@ -177,34 +188,88 @@ def settled(stack: Installation) -> Any:
     return before if committed(stack) == before else None
 
 
+@contextmanager
+def ingesting(stack: Installation, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command that loads a file, until it ends or the block does."""
+    command = stack.command("ingest", str(path))
+    with subprocess.Popen(command, env=stack.environment, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as ingest:
+        try:
+            yield ingest
+        finally:
+            ingest.kill()
+
+
 @pytest.mark.parametrize(("role", "table"), [("transformer", "intermediate.int_sessions"), ("owner", "raw.events")])
+@pytest.mark.parametrize("how", ["on the web page", "by Ctrl-C"])
 def test_a_canceled_run_ends_its_statement_and_commits_nothing_more(
-    stack: Installation, tmp_path: Path, role: str, table: str
+    stack: Installation, tmp_path: Path, how: str, role: str, table: str
 ) -> None:
     before = events(stack)
-    path = tmp_path / f"canceled {table}.csv"
-    truth = write_sample(path, 100, 1, len(table), flaws=False)
-    with sleeping(stack, role, table):
-        stack.drop(path, path.name)
+    path = tmp_path / f"{how} {table}.csv"
+    truth = write_sample(path, 100, 1, len(how + table), flaws=False)
+    with sleeping(stack, role, table), ExitStack() as held:
+        ingest = held.enter_context(ingesting(stack, path)) if how == "by Ctrl-C" else None
+        if ingest is None:
+            stack.drop(path, path.name)
         until(lambda: asleep(stack), "the long statement")
         # Other models are built at the same time, and may well commit until the run is canceled.
         reached = until(lambda: settled(stack), "the other models to be done")
-        answer = stack.graphql(
-            "mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=stack.newest_run()["runId"]
-        )
-        assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess", answer
+        began = time.monotonic()
+        if ingest is not None:
+            ingest.send_signal(signal.SIGINT)
+        else:
+            answer = stack.graphql(
+                "mutation($run: String!) { terminateRun(runId: $run) { __typename } }", run=stack.newest_run()["runId"]
+            )
+            assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess", answer
         until(lambda: not asleep(stack), "the statement to end", 20)
+        print(f"The statement ended after {time.monotonic() - began:.1f} s.")
         until(lambda: stack.last_run() == "CANCELED", "the run to end", 30)
         assert not asleep(stack)
         assert committed(stack) == reached
+        if ingest is not None:
+            told, _ = ingest.communicate(timeout=20)
+            assert ingest.returncode == 130
+            assert "The run was canceled." in told
+            assert "Traceback" not in told
     # Nothing is lost: the next run, or the one after it, has it all in the marts.
     stack.run("ingest")
     until(lambda: events(stack) == before + truth.events, "the events to be in the marts")
     finished(stack)
 
 
+def waiting_for_a_lock(stack: Installation) -> Any:
+    """How many statements wait for what another has locked."""
+    warehouse = EmbeddedPostgres(stack.home).warehouse()
+    with warehouse.connect_as_administrator(warehouse.database) as connection:
+        found = connection.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone()
+        return found and found[0]
+
+
+def test_a_run_outlives_the_daemon(stack: Installation, tmp_path: Path) -> None:
+    before = events(stack)
+    truth = write_sample(tmp_path / "outlives.csv", 200, 1, 14, flaws=False)
+    with EmbeddedPostgres(stack.home).warehouse().connect("owner") as connection:
+        connection.execute("lock table raw.events in share mode")
+        stack.drop(tmp_path / "outlives.csv", "outlives.csv")
+        until(lambda: waiting_for_a_lock(stack), "the load to wait for the lock")
+        run = stack.newest_run()
+        assert run["status"] == "STARTED"
+        killed = stack.record()["children"]["daemon"]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: stack.record()["children"]["daemon"]["pid"] != killed, "the daemon to be back")
+        until(stack.is_ready, "the stack to be ready again")
+        assert stack.newest_run() == run
+    until(lambda: events(stack) == before + truth.events, "the events to be in the marts")
+    finished(stack)
+    assert stack.newest_run()["runId"] == run["runId"]
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_is_killed_comes_back(stack: Installation, part: str) -> None:
+    if part == "run template" and not stack.warm:
+        assert part not in stack.record()["children"]
+        return
     before = everything(stack)
     killed = stack.record()["children"][part]["pid"]
     os.kill(killed, signal.SIGKILL)

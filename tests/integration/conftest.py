@@ -20,7 +20,10 @@ from warehouse.connections import Warehouse
 from warehouse.embedded import EmbeddedPostgres
 from warehouse.preparing import prepare
 
-if TYPE_CHECKING:  # dbt takes seconds to import, and many tests do without
+if TYPE_CHECKING:  # Dagster and dbt take seconds to import, and many tests do without
+    from dagster import DagsterInstance
+
+    from orchestration.resources import Footfall
     from tests.integration.modelling import Models
     from tests.integration.transcripts import Replay, Transcripts
 
@@ -118,3 +121,21 @@ def models(warehouse: Warehouse, replay: Replay) -> Iterator[Models]:
 
     with closing(ReplayedModels(warehouse, replay)) as models:
         yield models
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    """Dagster's storage, in memory."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def footfall(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Footfall:
+    """An installation on the test's warehouse, able to build models."""
+    from tests.integration.orchestrating import installation, share_parsing
+
+    share_parsing(monkeypatch, warehouse)
+    return installation(tmp_path, warehouse)

@@ -27,6 +27,7 @@ from orchestration.launcher import worker_of
 from orchestration.supervisor import Identity
 from tests.integration.conftest import fresh_warehouse
 from tests.integration.launching import Dagster, launching, until
+from validation.sample import write_sample
 from warehouse.connections import Warehouse
 
 # What a run does not need before its marts are published, or that only tests and other processes need. (pandera imports
@@ -146,6 +147,29 @@ def test_nothing_heavy_that_runs_do_not_need_is_preloaded(dagster: Dagster) -> N
     loaded = set(done.stdout.split())
     assert {"dagster", "dagster_postgres", "pandas", "pandera", "dbt", "psycopg"} <= loaded
     assert not loaded & NOT_PRELOADED
+
+
+def test_a_load_brings_in_nothing_heavy_and_little_that_was_not_preloaded(dagster: Dagster) -> None:
+    """The whole job, in a process that knows what the template does."""
+    write_sample(dagster.launching.settings.landing / "day.csv", 200, 1, 5, flaws=False)
+    code = (
+        "import sys; from orchestration.preloading import preload, repository; preload(); before = set(sys.modules);"
+        "import dagster as dg; from orchestration.jobs import INGEST, ingest_config;"
+        "result = repository().resolve_job_def(INGEST).execute_in_process("
+        "ingest_config(['day.csv'], quiet=True), dg.DagsterInstance.get());"
+        "assert result.success;"
+        "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}));"
+        "print('LATE', *sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=dagster.launching.project, env=dagster.launching.environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("LOADED ", "LATE ")))
+    assert not set(told["LOADED"].split()) & NOT_PRELOADED
+    late = told["LATE"].split()
+    assert len(late) < 25, late
 
 
 def test_the_definitions_are_not_made_again_in_a_run(dagster: Dagster) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.modelling import CAMERAS, Models, Signal, at, random_signals, stay, unchanged
+from tests.integration.transcripts import Replay
 
 
 def assert_equal_to_full_refresh(models: Models) -> None:
@@ -287,3 +288,35 @@ def test_tables_are_documented_indexed_and_sorted_alike_on_every_machine(models:
         "site_daily": 1,
         "dim_cameras": 1,
     }
+
+
+def test_an_increment_does_not_read_all_sessions_for_a_length_that_none_has(models: Models, replay: Replay) -> None:
+    """Almost all are of one length, and nobody has vacuumed yet: where a plan that reads the table looks cheap."""
+    with models.owner.transaction():
+        models.load(stay("p", "CAM 0", "2024-05-01 10:00:00", 600))
+        models.owner.execute(
+            "insert into raw.events (event_id, person_id, camera_id, event_type, event_word, event_time, file_id,"
+            " row_number, batch_id)"
+            " select gen_random_uuid(), 'p' || stay, 'CAM ' || stay % 20, word, word,"
+            " timestamptz '2024-01-01 00:00:00Z' + (stay * 7919 % 100000) * interval '60 seconds' + length, file_id, stay, batch_id"
+            " from raw.events as first, generate_series(1, 20000) as stay,"
+            " (values ('entry', interval '0'), ('exit', interval '600 seconds')) as kinds (word, length)"
+            " where first.event_type = 'entry'"
+        )
+        models.owner.execute("analyze raw.events")
+    replay.connection.execute("alter table intermediate.int_sessions set (autovacuum_enabled = false)")
+    models.run("--full-refresh")
+    models.load(stay("late", "CAM 1", "2024-02-01 10:00:00", 600))
+    scans: dict[str, int] = {}
+
+    def look(table: str, _: int) -> None:
+        (number,) = replay.connection.execute(
+            "select seq_scan from pg_stat_xact_user_tables where relname = 'int_sessions'"
+        ).fetchone() or (0,)
+        scans[table] = max(scans.get(table, 0), number)
+
+    replay.connection.execute("select pg_stat_force_next_flush()")
+    replay.increment(look)
+    buckets = {table: number for table, number in scans.items() if table.endswith(("_hourly", "_daily", "_weekly"))}
+    assert len(buckets) == 7
+    assert max(buckets.values()) == 0, buckets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,12 +88,6 @@ class Changes(Ticks):
         with self.footfall.warehouse.connect("loader", autocommit=True) as connection:
             file = find_file(connection, name, "replay")
         replay_file(file.sha256, self.context)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -17,25 +17,13 @@ from orchestration.correcting import CorrectingProblem, correct_files, replay_ou
 from orchestration.jobs import INGEST, RELEASE, REPLAY, RETRACT, correction_config, ingest_config
 from orchestration.resources import Footfall
 from orchestration.running import Runner
-from tests.integration.orchestrating import checks, installation, run_job, said, share_parsing, told, value
+from tests.integration.orchestrating import checks, installation, run_job, said, told, value
 from warehouse.connections import Warehouse
 
 HEADER = "timestamp,person_id,camera_id,event_type\n"
 MORNING = ["2024-05-01 09:00:00,ann,C1,entry", "2024-05-01 09:30:00,ann,C1,exit"]
 EVENING = ["2024-05-01 18:00:00,cat,C1,entry", "2024-05-01 18:10:00,cat,C1,exit"]
 NOON = ["2024-05-01 12:00:00,bob,C1,entry", "2024-05-01 12:10:00,bob,C1,exit"]
-
-
-@pytest.fixture
-def footfall(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Footfall:
-    share_parsing(monkeypatch, warehouse)
-    return installation(tmp_path, warehouse)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 def drop(footfall: Footfall, name: str, *rows: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -131,11 +130,6 @@ def test_dagsters_connection_does_not_wait_for_the_disk_and_finds_its_schema(
 
 class TestWatchedRunLauncher:
     """Who is alive, by what a run wrote down about itself."""
-
-    @pytest.fixture
-    def instance(self) -> Iterator[dg.DagsterInstance]:
-        with dg.DagsterInstance.ephemeral() as instance:
-            yield instance
 
     @pytest.fixture
     def launcher(self, instance: dg.DagsterInstance) -> WatchedRunLauncher:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,10 @@ from orchestration.inputs import store_parameters
 from orchestration.jobs import AUDIT, INGEST, delete_old_runs, ingest_config
 from orchestration.launcher import WORKER_TAG
 from orchestration.resources import Footfall
-from tests.integration.orchestrating import checks, installation, said, share_parsing, told, value
+from tests.integration.orchestrating import checks, said, told, value
 from validation.progress import Progress
 from validation.sample import write_sample
 from warehouse.connections import Warehouse
-
-
-@pytest.fixture
-def footfall(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Footfall:
-    share_parsing(monkeypatch, warehouse)
-    return installation(tmp_path, warehouse)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -28,12 +27,6 @@ def footfall(
 ) -> Footfall:
     monkeypatch.setattr("orchestration.sensors.LINGER_SECONDS", 0.3)
     return installation(tmp_path, warehouse, warm=request.param)
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 class Landing(Ticks):
