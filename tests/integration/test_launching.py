@@ -6,6 +6,7 @@ The tests share one template and go in order: the last ones change the code unde
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -153,17 +154,20 @@ def test_a_load_brings_in_nothing_heavy_and_little_that_was_not_preloaded(dagste
     """The whole job, in a process that knows what the template does."""
     write_sample(dagster.launching.settings.landing / "day.csv", 200, 1, 5, flaws=False)
     code = (
-        "import sys; from orchestration.preloading import preload, repository; preload(); before = set(sys.modules);"
-        "import dagster as dg; from orchestration.jobs import INGEST, ingest_config;"
-        "result = repository().resolve_job_def(INGEST).execute_in_process("
+        "import pickle, sys; from orchestration.preloading import preload; preload(); before = set(sys.modules);"
+        "import dagster as dg; from orchestration.assets.run_log import RunLog;"
+        "from orchestration.definitions import build_definitions; from orchestration.jobs import INGEST, ingest_config;"
+        "from orchestration.resources import Footfall; from orchestration.settings import load_settings;"
+        "footfall = Footfall(load_settings(), RunLog, pickle.loads(bytes.fromhex(sys.argv[1])), quiet=True);"
+        "result = build_definitions(footfall).resolve_job_def(INGEST).execute_in_process("
         "ingest_config(['day.csv'], quiet=True), dg.DagsterInstance.get());"
         "assert result.success;"
         "print('LOADED', *sorted({name.partition('.')[0] for name in sys.modules}));"
         "print('LATE', *sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=dagster.launching.project, env=dagster.launching.environment,
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code, pickle.dumps(dagster.launching.warehouse).hex()],
+        cwd=dagster.launching.project, env=dagster.launching.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("LOADED ", "LATE ")))
