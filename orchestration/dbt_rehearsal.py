@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
 # A selection of nothing: dbt reads its settings for it and asks no database.
+_MATERIALIZATIONS = ("materialization_test", "materialization_function")
 _NOTHING = ("--select", "config.alias:none")
 
 
@@ -30,9 +31,7 @@ def rehearse(project: DbtProject) -> None:
 
     manifest = project.manifest()
     set_environment(project.nowhere())
-    done = dbtRunner(manifest=manifest).invoke(
-        ["--quiet", "--log-level", "none", *project.arguments("list"), *_NOTHING]
-    )
+    done = dbtRunner(manifest=manifest).invoke(["--log-level", "none", *project.arguments("list"), *_NOTHING])
     reset_adapters()  # type: ignore[no-untyped-call]
     if not done.success:
         raise DbtProblem(f"dbt cannot read its project: {done.exception}")
@@ -41,13 +40,25 @@ def rehearse(project: DbtProject) -> None:
 
 
 def macros_of_builds(manifest: Manifest) -> Iterable[str]:
-    """Return the macros that a build may call: the project's own, those that nodes name, and whatever these call."""
-    ours = [name for name, macro in manifest.macros.items() if macro.package_name == manifest.metadata.project_name]
-    waiting = [*ours, *(name for node in manifest.nodes.values() for name in node.depends_on.macros)]
+    """Return the macros that a build may call: the project's own, those that nodes name, and whatever these call.
+
+    dbt does not say in advance which materializations it will call, nor which version of a macro it dispatches to.
+    """
+    ours = manifest.metadata.project_name
+    by_name: dict[str, list[str]] = {}
+    for unique_id, macro in manifest.macros.items():
+        by_name.setdefault(macro.name.partition("__")[2] or macro.name, []).append(unique_id)
+    waiting = [
+        unique_id
+        for unique_id, macro in manifest.macros.items()
+        if macro.package_name == ours or macro.name.startswith(_MATERIALIZATIONS)
+    ]
+    waiting += [unique_id for node in manifest.nodes.values() for unique_id in node.depends_on.macros]
     found: set[str] = set()
     while waiting:
-        name = waiting.pop()
-        if name in manifest.macros and name not in found:
-            found.add(name)
-            waiting += manifest.macros[name].depends_on.macros
+        unique_id = waiting.pop()
+        if unique_id in manifest.macros and unique_id not in found:
+            found.add(unique_id)
+            macro = manifest.macros[unique_id]
+            waiting += [*macro.depends_on.macros, *by_name.get(macro.name, ())]
     return found

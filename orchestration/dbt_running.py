@@ -136,7 +136,7 @@ class DbtProject:
         what = ["--no-write-json", "--exclude-resource-type", "unit_test", "exposure", *selection]
         if self.settings.warm:
             set_environment(variables)
-            yield from self._build_here([*(["--quiet"] if quiet else []), *self.arguments("build"), *what])
+            yield from self._build_here([*(["--log-level", "none"] if quiet else []), *self.arguments("build"), *what])
         else:
             self.prepare()
             command = [sys.executable, "-m", "dbt.cli.main", *self.arguments("build", "json"), *what]

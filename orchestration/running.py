@@ -89,14 +89,15 @@ class Runner:
             )
             once_written_down()
             _free_pool(instance)
-            error: str | None = _CANCELED
+            succeeded = canceled = False
             try:
                 succeeded = execute_run(InMemoryJob(job_def), run, instance).success
             except (KeyboardInterrupt, DagsterExecutionInterruptedError):
                 canceled = True
-            else:
-                canceled = False
-                error = None if succeeded else _what_failed(instance, run.run_id)
+            ended = instance.get_run_by_id(run.run_id)
+            # It depends on the moment of an interrupt whether Dagster passes it on.
+            canceled = canceled or (ended is not None and ended.status == dg.DagsterRunStatus.CANCELED)
+            error = _CANCELED if canceled else None if succeeded else _what_failed(instance, run.run_id)
         if error is not None:
             self.out.print(error, markup=False)
         return Ended(bar.outcomes, bar.problems, error, canceled)

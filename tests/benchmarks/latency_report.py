@@ -98,5 +98,5 @@ def draw(medians: Mapping[str, Mapping[str, float]], path: Path) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="seconds from the rename, medians by stage", title="From drop to fresh marts: 10,000 events")
     axes.margins(x=0.08)
-    axes.legend(ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.35), frameon=False)
+    figure.legend(ncols=6, loc="outside lower center", frameon=False)
     figure.savefig(path, metadata={"Date": None})

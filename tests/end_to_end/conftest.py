@@ -153,6 +153,11 @@ class Installation:
         results = found["runsOrError"]["results"] if found else []
         return dict(results[0]) if results else {}
 
+    def state(self, run_id: str) -> str | None:
+        """The state of a run; None while the web server does not answer."""
+        found = self.graphql("query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }", run=run_id)
+        return found and found["runOrError"].get("status")
+
     def last_run(self) -> str | None:
         """The state of the newest run; None while the web server does not answer."""
         return self.newest_run().get("status")
