@@ -1,6 +1,6 @@
 """The stack as a user has it: a dropped file becomes marts, fallen parts come back, and nothing is left behind.
 
-All of it twice: with runs and dbt kept warm, and in Dagster's own ways.
+With runs and dbt kept warm, and, where there is the time for it (`make soak`), all of it again in Dagster's own ways.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SampleTru
     return path, write_sample(path, 1500, 1, 11)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["warm", "plain"])
+@pytest.fixture(scope="module", params=[True, pytest.param(False, marks=pytest.mark.soak)], ids=["warm", "plain"])
 def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installed(tmp_path_factory.mktemp("footfall end to end"), warm=request.param) as there:
         yield there
