@@ -205,4 +205,9 @@ def prose(text: str) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
     rule = ["---:" if side == "r" else ":---" for side in sides]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+    return "\n".join(f"| {' | '.join(map(_within_a_cell, cells))} |" for cells in [header, rule, *rows])
+
+
+def _within_a_cell(text: str) -> str:
+    """Keep a cell's vertical bars in it: backslashes right before the one that escapes a bar pair up with it."""
+    return re.sub(r"(?<!\\)((?:\\\\)+)\|", r"\1\\|", text)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from validation import reports
@@ -177,6 +177,7 @@ class TestReport:
 
 
 class TestHostileText:
+    @example("\\|", "\\|")
     @given(hostile, hostile)
     def test_a_table_keeps_its_shape(self, cell: str, sentence: str) -> None:
         table = reports.rejects_table([Reject(2, cell, "code", sentence, cell)])
