@@ -1,13 +1,13 @@
 """What dbt does once in the life of a process, done before the process forks itself into runs.
 
 In its first build a process makes schemas of dbt's own classes, compiles the templates of macros and the readers of
-the parsed project: half of the time that dbt's Python takes in a run. How a build is run is `dbt_running.py`'s.
+the parsed project: a good part of what dbt's Python takes in a run. How a build is run is `dbt_running.py`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestration.dbt_running import DbtProblem, DbtProject
 from orchestration.settings import set_environment
@@ -15,9 +15,10 @@ from orchestration.settings import set_environment
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
+# Those of dbt's own that a build of ours has; the others are overridden in the project.
+_MATERIALIZATIONS: Final = ("materialization_test", "materialization_function")
 # A selection of nothing: dbt reads its settings for it and asks no database.
-_MATERIALIZATIONS = ("materialization_test", "materialization_function")
-_NOTHING = ("--select", "config.alias:none")
+_NOTHING: Final = ("--select", "config.alias:none")
 
 
 def rehearse(project: DbtProject) -> None:

@@ -1,4 +1,4 @@
-"""What dbt would do once in each run is done before the first: nothing of it is left, and nothing stays behind."""
+"""What dbt would do once in each run is done before the first: hardly anything of it is left."""
 
 from __future__ import annotations
 
