@@ -177,7 +177,7 @@ class DbtProject:
 
 # What our macros say (`log(…, info=true)`), beside what came of each step.
 SAID: Final = "JinjaLogInfo"
-_HEARD: Final = {"LogModelResult", "LogTestResult", "MainReportVersion", SAID}
+_HEARD: Final = {"LogModelResult", "LogTestResult", "SkippingDetails", "MainReportVersion", SAID}
 _FAILED: Final = {"error", "fail", "runtime error"}
 _INTERRUPT_SECONDS: Final = 10.0
 # See `project_state` in the project's macros.

@@ -31,7 +31,13 @@ def make_places(settings: Settings) -> None:
     try:
         for folder in (settings.home, settings.landing, settings.profiles_folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (settings.dagster_home, settings.logs, settings.run_folder, settings.dbt_folder):
+        for folder in (
+            settings.dagster_home,
+            settings.logs,
+            settings.run_folder,
+            settings.dbt_folder,
+            settings.reports,
+        ):
             folder.mkdir(mode=0o700, exist_ok=True)
         if not settings.cameras_file.exists():
             settings.cameras_file.write_text(_CAMERA_LIST, encoding="utf-8")

@@ -234,6 +234,11 @@ class Settings(BaseSettings):
         return self.home / "run"
 
     @property
+    def reports(self) -> Path:
+        """Reports on files and Data Docs, as pages: the web page of ours serves this folder under /reports."""
+        return self.home / "reports"
+
+    @property
     def dbt_folder(self) -> Path:
         """What dbt writes: the parsed project and compiled SQL."""
         return self.home / "dbt"

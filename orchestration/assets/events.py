@@ -6,6 +6,7 @@ told of it in Dagster, and what makes the run fail.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import dagster as dg
@@ -14,15 +15,18 @@ from psycopg import sql
 
 from orchestration.assets.choosing import LoadFiles, tasks
 from orchestration.assets.waits import seconds_waited
-from orchestration.checks import CheckOutcome, check_result
+from orchestration.checks import check_result
 from orchestration.inputs import InputProblem, Inputs, outdated_sentence
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall, statements_interruptible
+from validation import check_log
+from validation.checks import CheckOutcome, Status, severity
 from validation.corrections import CorrectionProblem
 from validation.landing import LandingFolder
 from validation.loading import LoadContext
 from validation.outcomes import Outcome
 from validation.reports import prose, reasons_table, rejects_table
+from validation.row_checks import ROW_CHECKS, over_all, row_outcomes
 
 LOAD_OP: Final = "load_files"
 FILES: Final = dg.AssetKey(["landing", "files"])
@@ -33,6 +37,10 @@ _TABLES: Final = {
     "rejects": "Every reason why a row was set aside, with the row as it stood in the file.",
     "cameras": "The camera list, as the file cameras.csv has it.",
     "parameters": "The settings that act on the models.",
+}
+_OVERALL: Final = {
+    "rows_add_up": "No row of a file is lost.",
+    "files_usable": "No file had to be quarantined.",
 }
 RAW_KEYS: Final = frozenset(dg.AssetKey(["raw", table]) for table in _TABLES)
 # More would make a page that nobody reads; the ledger has all of them.
@@ -66,8 +74,11 @@ def _specs() -> list[dg.AssetSpec]:
     name=LOAD_OP,
     specs=_specs(),
     check_specs=[
-        dg.AssetCheckSpec("rows_add_up", asset=EVENTS, blocking=True, description="No row of a file is lost."),
-        dg.AssetCheckSpec("files_usable", asset=EVENTS, description="No file had to be quarantined."),
+        *(
+            dg.AssetCheckSpec(name, asset=EVENTS, description=title, blocking=severity("rows", name) == "error")
+            for name, title in _OVERALL.items()
+        ),
+        *(dg.AssetCheckSpec(check.name, asset=EVENTS, description=check.title) for check in ROW_CHECKS),
     ],
 )
 def load_files(
@@ -123,23 +134,48 @@ def load_files(
     with footfall.warehouse.connect("loader", autocommit=True) as connection:
         if outdated := inputs.outdated(connection):
             listener.on_note(outdated_sentence(outdated))
-        yield from _results(connection, outcomes, problems, waited)
+        found = _judge(connection, outcomes, problems)
+        check_log.record(connection, context.run_id, found.kept)
+        yield from _results(connection, outcomes, problems, waited, found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the checks of the raw tables found: in each file, over all of them, and how many events there are."""
+
+    per_file: list[CheckOutcome]
+    overall: list[CheckOutcome]
+    events: int
+
+    @property
+    def kept(self) -> list[CheckOutcome]:
+        """What is kept: of a check of rows what it found in each file, not the sum of it."""
+        return [*self.per_file, *(one for one in self.overall if one.name in _OVERALL)]
+
+
+def _judge(connection: psycopg.Connection, outcomes: Sequence[Outcome], problems: Sequence[str]) -> _Found:
+    per_file = list(row_outcomes(connection, outcomes))
+    adding_up, events = _rows_add_up(connection)
+    of_rows = (over_all(check, per_file) for check in ROW_CHECKS)
+    return _Found(per_file, [adding_up, _files_usable(outcomes, problems), *of_rows], events)
 
 
 def _results(
-    connection: psycopg.Connection, outcomes: Sequence[Outcome], problems: Sequence[str], waited: Mapping[str, float]
+    connection: psycopg.Connection,
+    outcomes: Sequence[Outcome],
+    problems: Sequence[str],
+    waited: Mapping[str, float],
+    found: _Found,
 ) -> Iterator[dg.MaterializeResult[None]]:
     judged = [outcome for outcome in outcomes if outcome.account is not None]
-    adding_up = _rows_add_up(connection)
     for table in _TABLES:
-        rows = adding_up.facts["events"] if table == "events" else _count(connection, table)
-        metadata = {"dagster/row_count": rows, "dagster/column_schema": _columns(connection, table)}
+        rows = found.events if table == "events" else _count(connection, table)
+        metadata: dict[str, Any] = {"dagster/row_count": rows, "dagster/column_schema": _columns(connection, table)}
         checks = []
         if table == "events":
             metadata |= _account_metadata(judged) | _told(outcomes, problems)
             metadata["seconds_by_stage"] = _by_stage(outcomes, waited)
-            found = (adding_up, _files_usable(outcomes, problems))
-            checks = [check_result(outcome, EVENTS) for outcome in found]
+            checks = [check_result(outcome) for outcome in found.overall]
         yield dg.MaterializeResult(asset_key=dg.AssetKey(["raw", table]), metadata=metadata, check_results=checks)
 
 
@@ -205,29 +241,40 @@ def _columns(connection: psycopg.Connection, table: str) -> dg.TableSchema:
     )
 
 
-def _rows_add_up(connection: psycopg.Connection) -> CheckOutcome:
-    """Compare the ledger with itself and with the events, over all files that are loaded."""
+def _rows_add_up(connection: psycopg.Connection) -> tuple[CheckOutcome, int]:
+    """Compare the ledger with itself and with the events, over all files that are loaded; return how many there are.
+
+    All of a table that grows without end is counted once in a run.
+    """
     read, gone, loaded, present = connection.execute(
         """
         select
-            coalesce(sum(rows_read), 0),
-            coalesce(sum(rows_rejected + rows_duplicate), 0),
-            coalesce(sum(rows_loaded), 0),
+            coalesce(sum(rows_read), 0)::bigint,
+            coalesce(sum(rows_rejected + rows_duplicate), 0)::bigint,
+            coalesce(sum(rows_loaded), 0)::bigint,
             (select count(*) from raw.events)
         from raw.files where state = 'loaded'
         """
     ).fetchone() or (0, 0, 0, 0)
-    passed = read == loaded + gone and loaded == present
+    missing = abs(read - loaded - gone) + abs(loaded - present)
     sentence = (
         f"Of {read:,} rows read, {loaded:,} were loaded and {gone:,} were rejected or duplicates; "
         f"{present:,} events are in the table."
     )
-    # All of a table that grows without end is counted once in a run.
-    return CheckOutcome("rows_add_up", passed, sentence, gates=True, facts={"events": present})
+    outcome = _overall("rows_add_up", not missing, sentence, checked=read, failed=missing)
+    return outcome, present
 
 
 def _files_usable(outcomes: Sequence[Outcome], problems: Sequence[str]) -> CheckOutcome:
     bad = [outcome.name for outcome in outcomes if outcome.state == "quarantined"]
     sentences = [*([f"Quarantined: {', '.join(bad)}."] if bad else []), *problems]
     sentence = " ".join(sentences) or "No file of this run had to be quarantined."
-    return CheckOutcome("files_usable", not sentences, sentence)
+    told = len(outcomes) + len(problems)
+    return _overall(
+        "files_usable", not sentences, sentence, checked=told, failed=len(bad) + len(problems), unit="files"
+    )
+
+
+def _overall(name: str, passed: bool, sentence: str, **counts: Any) -> CheckOutcome:
+    status: Status = "passed" if passed else "failed"
+    return CheckOutcome(name, _OVERALL[name], "raw", "events", "rows", status, sentence, **counts)

@@ -10,20 +10,21 @@ from typing import Any, Final
 import dagster as dg
 import psycopg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
-from dagster_dbt.asset_utils import (
-    get_asset_check_key_for_test,
-    get_checks_on_sources_upstream_of_selected_assets,
-)
+from dagster_dbt.asset_utils import get_checks_on_sources_upstream_of_selected_assets
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from psycopg import sql
 
 from orchestration import dbt_running
+from orchestration.assets.relations import SKIPPED, Tests
 from orchestration.assets.selecting import BuildModels, selection
 from orchestration.assets.stages import Stages
+from orchestration.checks import check_result
 from orchestration.data_version import newest_version, version_sentence
 from orchestration.dbt_running import DbtProblem
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
+from validation import check_log
+from validation.checks import CheckOutcome
 
 POOL: Final = "dbt"
 OP_NAME: Final = "build_models"
@@ -77,10 +78,14 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
             why_none = "this run was of hand-picked models" if context.is_subset else "nothing changed"
             what = selection(context, config, manifest, translator, connection=connection, project_state=dbt.state)
             stages = Stages()
+            tests, outcomes = Tests(manifest, translator, dbt.target / "compiled"), list[CheckOutcome]()
             try:
                 with footfall.interruptible(context):
                     for event in dbt.build(footfall.warehouse, what, quiet=footfall.quiet):
                         stages.hear(event)
+                        if (outcome := _outcome(event, context, tests, connection)) is not None:
+                            outcomes.append(outcome)
+                            yield check_result(outcome)
                         for result in _results(event, context, manifest, translator):
                             yield stages.told_with(_with_row_count(result, manifest, connection))
                         match event["info"]["name"]:
@@ -93,23 +98,32 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
             except DbtProblem as problem:
                 listener.on_note(version_sentence(before, newest_version(connection), "a step or a check failed"))
                 raise dg.Failure(str(problem), allow_retries=False) from None
+            finally:
+                with footfall.warehouse.connect("loader") as loader:
+                    check_log.record(loader, context.run_id, outcomes)
             listener.on_note(version_sentence(before, newest_version(connection), why_none))
 
     return build_models
 
 
+def _outcome(
+    event: Mapping[str, Any], context: dg.AssetExecutionContext, tests: Tests, connection: psycopg.Connection[Any]
+) -> CheckOutcome | None:
+    """Return what a check found that this run has; None for any other event of dbt."""
+    key = tests.key_of(event)
+    if key is None:
+        return None
+    upstream = get_checks_on_sources_upstream_of_selected_assets(context.assets_def, context.selected_asset_keys)
+    return tests.outcome(event, key, connection) if key in {*context.selected_asset_check_keys, *upstream} else None
+
+
 def _results(
     event: Mapping[str, Any], context: dg.AssetExecutionContext, manifest: Mapping[str, Any], translator: Translator
 ) -> Iterator[Any]:
-    """Translate one event of dbt; what nobody picked but was built on the way is told as a bare materialization."""
+    """Translate an event about a model; what nobody picked but was built on the way is a bare materialization."""
     node = manifest["nodes"].get(event["data"].get("node_info", {}).get("unique_id"))
-    if node is None:
+    if node is None or node["resource_type"] == "test" or event["info"]["name"] == SKIPPED:
         return
-    if node["resource_type"] == "test":
-        key = get_asset_check_key_for_test(manifest, translator, node["unique_id"], project=None)
-        upstream = get_checks_on_sources_upstream_of_selected_assets(context.assets_def, context.selected_asset_keys)
-        if key not in {*context.selected_asset_check_keys, *upstream}:
-            return
     message = DbtCoreCliEventMessage(raw_event=dict(event), event_history_metadata={})
     for result in message.to_default_asset_events(manifest, translator, context):
         asset = translator.get_asset_spec(manifest, node["unique_id"], None).key
