@@ -6,9 +6,7 @@ last. The cursor only saves work: it remembers that nothing was outdated, and wh
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -26,13 +24,12 @@ from orchestration.jobs import (
     replay,
     unfinished_runs,
 )
+from orchestration.patience import Asked
 from orchestration.resources import Footfall
 from orchestration.settings import SettingsProblem
 from orchestration.storage import instance_of
 
 EVERY_SECONDS: Final = 15
-# How long it waits before it asks again for what a run did not bring about: a run a day is no nuisance.
-PATIENCE_SECONDS: Final = (15.0, 60.0, 300.0, 1800.0, 21_600.0, 86_400.0)
 
 
 def build_change_sensor(footfall: Callable[[], Footfall]) -> dg.SensorDefinition:
@@ -66,12 +63,10 @@ def _look_for_changes(context: dg.SensorEvaluationContext, footfall: Footfall) -
     if unfinished_runs(instance_of(context), INGEST, REPLAY, ASSET_JOB):
         return _skip("A run is under way that may bring it about.", memory)
     why = [f"{one.file.name}: {'; '.join(one.reasons)}" for one in outdated] + changes
-    what = hashlib.sha256("\n".join(why).encode()).hexdigest()
-    times = memory["times"] if memory.get("asked") == what else 0
-    if times and time.time() < memory["next"]:
-        return _skip(f"Asked for {times} times, in vain: see the last run. {why[0]}", memory)
-    pause = PATIENCE_SECONDS[min(times, len(PATIENCE_SECONDS) - 1)]
-    memory = {"asked": what, "times": times + 1, "next": time.time() + pause}
+    asked = Asked.remembered(memory.get("asked")).of(why)
+    if asked.is_too_soon:
+        return _skip(f"Asked for {asked.times} times, in vain: see the last run. {why[0]}", memory)
+    memory = {"asked": asked.once_more().as_memory()}
     context.log.info("\n".join(why))
     tags = {"footfall/why": why[0][:200]}
     # No run key: Dagster suppresses one for ever, and what was changed may be changed back and forth.

@@ -12,9 +12,10 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from orchestration.change_sensor import PATIENCE_SECONDS, build_change_sensor
+from orchestration.change_sensor import build_change_sensor
 from orchestration.inputs import Inputs, camera_changes, parameter_changes
 from orchestration.jobs import ASSET_JOB, INGEST, REPLAY, RETRACT, UNFINISHED
+from orchestration.patience import PAUSES_SECONDS
 from orchestration.resources import Footfall
 from orchestration.running import job_origin
 from orchestration.settings import Settings, SettingsProblem
@@ -63,7 +64,7 @@ class Changes(Ticks):
     def make_time_pass(self, seconds: float) -> None:
         """As if everything that was asked for had been asked for that much earlier."""
         memory = json.loads(self.cursor or "{}")
-        memory["next"] -= seconds
+        memory["asked"]["again_at"] -= seconds
         self.cursor = json.dumps(memory)
 
     @property
@@ -185,12 +186,12 @@ def test_while_a_run_waits_or_works_nothing_is_asked_for(
 def test_what_was_asked_for_in_vain_is_asked_for_ever_less_often(changes: Changes) -> None:
     changes.footfall.settings.cameras_file.write_text(BERLIN)
     assert len(changes.requests()) == 1
-    for pause in (*PATIENCE_SECONDS, PATIENCE_SECONDS[-1]):
+    for pause in (*PAUSES_SECONDS, PAUSES_SECONDS[-1]):
         changes.make_time_pass(pause - 5)
         assert "in vain" in changes.reason()
         changes.make_time_pass(6)
         assert len(changes.requests()) == 1
-    assert PATIENCE_SECONDS[-1] >= 86_400
+    assert PAUSES_SECONDS[-1] >= 86_400
     # Something else that changed is asked for at once.
     changes.footfall.settings.cameras_file.write_text(BERLIN.replace("Berlin", "London"))
     assert len(changes.requests()) == 1

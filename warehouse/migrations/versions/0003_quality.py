@@ -39,7 +39,7 @@ STATEMENTS = (
     "comment on table raw.check_outcomes is 'What each check found, per run, and per file where it judged one.'",
     """
     create table raw.file_reports (
-        file_id bigint primary key references raw.files,
+        file_id bigint primary key,
         told_of timestamptz not null,
         run_id text collate "C" not null,
         expectations_run_id text collate "C",
