@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -257,6 +257,21 @@ def percent(share: float) -> str:
 def moment(at: datetime) -> str:
     """Write an instant for people, in its own zone."""
     return f"{at:%Y-%m-%d %H:%M} {at.tzname() or ''}".rstrip()
+
+
+def duration(length: timedelta) -> str:
+    """Write a length of time for people, in its two largest units: `4 s`, `2 min 10 s`, `3 days 4 h`."""
+    seconds = round(abs(length).total_seconds())
+    if not seconds:
+        return "under 1 s"
+    parts = []
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:,} {'day' if count == 1 and unit == 'days' else unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
 
 
 def on_one_line(text: str) -> str:

@@ -8,6 +8,7 @@ between « and », so that no cell begins with what a spreadsheet takes for a fo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from validation.outcomes import Account, Outcome, moment, on_one_line, percent
@@ -16,8 +17,9 @@ from validation.problems import Reject
 REJECTS_HEADER = ("row", "verdict", "columns", "codes", "reasons", "the row as it stands in the file")
 _SHOWN = 120
 _SHOWN_REASONS = 10
+_SHOWN_ZONES = 5
 
-_ADVICE = {
+ADVICE = {
     "missing_value": "Fill in the value, or leave the row out.",
     "timestamp_unreadable": "Write the time as 2024-03-11 14:05:00; a source profile can name another format.",
     "timestamp_too_coarse": "Export the column as text: a spreadsheet has rounded the number, and the time is gone.",
@@ -38,7 +40,7 @@ _ORDERS = {"DMY": "day first", "MDY": "month first"}
 
 def report(outcome: Outcome) -> str:
     """Write the whole account of one file, as Markdown."""
-    parts = [f"# {outcome.headline}: {code(outcome.name)}", prose(outcome.sentence), _about(outcome)]
+    parts = [f"# {outcome.headline}: {code(outcome.name)}", prose(outcome.sentence), about(outcome)]
     if outcome.problem is not None and outcome.account is not None:
         parts.append(f"## What is wrong\n\n{prose(outcome.problem.sentence)}")
     if outcome.account is not None:
@@ -65,7 +67,7 @@ def account_table(account: Account) -> str:
         rows.append(("loaded", account.rows_loaded, ""))
     rows.append(("rejected", account.rows_rejected, percent(account.rejected_share) if account.rows_rejected else ""))
     rows.append(("duplicates (of an event that is counted already)", account.rows_duplicate, ""))
-    return _table(("rows", "count", "share"), [(name, f"{count:,}", share) for name, count, share in rows], "lrr")
+    return table(("rows", "count", "share"), [(name, f"{count:,}", share) for name, count, share in rows], "lrr")
 
 
 def reasons_table(outcome: Outcome) -> str:
@@ -82,15 +84,15 @@ def reasons_table(outcome: Outcome) -> str:
                 reason.replace("_", " "),
                 f"{count:,}",
                 prose(example.sentence) if example else "",
-                _ADVICE.get(reason, ""),
+                ADVICE.get(reason, ""),
             )
         )
-    return _table(("reason", "rows", "for example", "what helps"), rows, "lrll")
+    return table(("reason", "rows", "for example", "what helps"), rows, "lrll")
 
 
 def rejects_table(rejects: Sequence[Reject]) -> str:
     """List rejected rows, one line per reason."""
-    return _table(
+    return table(
         ("row", "column", "reason", "the row"),
         [
             (str(reject.row_number), code(reject.column or ""), prose(reject.sentence), code(reject.raw_text))
@@ -112,15 +114,32 @@ def detected_table(outcome: Outcome) -> str:
     if detected.line_ending:
         rows.append(("line ends", detected.line_ending))
     if detected.date_order:
-        rows.append(("dates", _ORDERS.get(detected.date_order, detected.date_order)))
+        rows.append(("dates", f"{_ORDERS.get(detected.date_order, detected.date_order)}; {_how_sure(outcome)}"))
     if detected.time_formats:
         formats = (f"{prose(name)} ({count:,})" for name, count in detected.time_formats.items())
         rows.append(("times", ", ".join(formats)))
+    if detected.local_zones:
+        zones = Counter(detected.local_zones.values()).most_common(_SHOWN_ZONES)
+        told = (f"{code(zone)} ({count:,} {'camera' if count == 1 else 'cameras'})" for zone, count in zones)
+        rows.append(("time zone of times without an offset", ", ".join(told)))
     rows.append(("columns", ", ".join(code(name) for name in detected.header[:40])))
-    return _table(("", ""), rows, "ll")
+    return table(("", ""), rows, "ll")
 
 
-def _about(outcome: Outcome) -> str:
+def _how_sure(outcome: Outcome) -> str:
+    """Say whether the file itself tells the order of day and month."""
+    for notice in outcome.notices:
+        if notice.code == "date_order_ambiguous":
+            return (
+                f"taken from the settings, for nothing in the file tells ({notice.rows:,} rows could be read both ways)"
+            )
+        if notice.code == "date_order_differs":
+            return "its own values tell, other than the settings"
+    return "its own values tell"
+
+
+def about(outcome: Outcome) -> str:
+    """Name size, site and arrival, in brackets."""
     facts = [f"{outcome.size_bytes:,} bytes"]
     if outcome.site is not None:
         facts.append(f"site {code(outcome.site)}")
@@ -203,7 +222,8 @@ def prose(text: str) -> str:
     return line.replace("://", "&#58;//").replace("@", "&#64;")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    """Write a table; `sides` says of each column whether it stands left (l) or right (r)."""
     rule = ["---:" if side == "r" else ":---" for side in sides]
     return "\n".join(f"| {' | '.join(map(_within_a_cell, cells))} |" for cells in [header, rule, *rows])
 

@@ -154,7 +154,7 @@ class TestReport:
         assert "- 3 rows have dates that could be read both ways." in text
         assert "| encoding | UTF-8, compressed (gzip) |" in text
         assert "| delimiter | semicolon |" in text
-        assert "| dates | month first |" in text
+        assert "| dates | month first; taken from the settings, for nothing in the file tells (3 rows could" in text
         assert "What to do" not in text
 
     def test_the_commonest_reason_comes_first_with_advice(self) -> None:
