@@ -27,11 +27,11 @@ from validation import schemas
 from validation.attributes import attributes_json
 from validation.cameras import Camera
 from validation.cells import NO_TEXT, Bools, Cells, mask, numbers, whole_years
+from validation.chunks import Chunk
 from validation.events import KNOWN_WORDS, EventType, event_ids, word_key
 from validation.matching import Match
 from validation.problems import FileProblem, Reject
 from validation.profiles import FieldName
-from validation.reading import Chunk
 from validation.rejections import Describer, Finding, naming_its_row
 from validation.row_zones import RowZones
 from validation.rules import LoadingRules

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from validation.cameras import Camera
+from validation.chunks import Chunk
 from validation.cleaning import Cleaner, time_columns
 from validation.landing import ENDINGS, ending_of, is_too_deep
 from validation.matching import Match, match
 from validation.outcomes import Account, Detected
 from validation.problems import FileProblem, Notice, Reject
 from validation.profiles import Profile
-from validation.reading import Chunk, SourceFile, open_source
+from validation.reading import SourceFile, open_source
 from validation.rules import LoadingRules
 from validation.staging import Staging
 from validation.tally import CleaningSummary
