@@ -75,6 +75,8 @@ class RecordParser:
         """Make a chunk of the records from `first` up to `last` of a block, the first of which is at `row`."""
         data, all_ends = block.data, block.records.ends
         ends = all_ends[first:last]
+        if first == last:
+            return Chunk(self._schema.empty_table(), ends, [], block.position, data, ends, ends)
         starts = np.concatenate([all_ends[first - 1 : first] if first else [0], ends[:-1]])
         reasons = self._not_text(data, starts, ends)
         reasons |= {i - first: self._cut_off(fault) for i, fault in block.records.faults.items() if first <= i < last}

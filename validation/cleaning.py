@@ -300,7 +300,7 @@ class Cleaner:
 
     def _count(self, judged: _Judged, events: pa.Table, rejects: Sequence[Reject]) -> None:
         tally = self._tally
-        tally.add_rows(events.num_rows, rejects)
+        tally.add_rows(events, rejects)
         tally.repeated += int((judged.times.repeated & judged.good).sum())
         tally.skipped += int((judged.times.skipped & judged.good).sum())
         tally.unknown_words.add(
