@@ -27,11 +27,11 @@ from validation import schemas
 from validation.attributes import attributes_json
 from validation.cameras import Camera
 from validation.cells import NO_TEXT, Bools, Cells, mask, numbers, whole_years
+from validation.chunks import Chunk
 from validation.events import KNOWN_WORDS, EventType, event_ids, word_key
 from validation.matching import Match
 from validation.problems import FileProblem, Reject
 from validation.profiles import FieldName
-from validation.reading import Chunk
 from validation.rejections import Describer, Finding, naming_its_row
 from validation.row_zones import RowZones
 from validation.rules import LoadingRules
@@ -300,7 +300,7 @@ class Cleaner:
 
     def _count(self, judged: _Judged, events: pa.Table, rejects: Sequence[Reject]) -> None:
         tally = self._tally
-        tally.add_rows(events.num_rows, rejects)
+        tally.add_rows(events, rejects)
         tally.repeated += int((judged.times.repeated & judged.good).sum())
         tally.skipped += int((judged.times.skipped & judged.good).sum())
         tally.unknown_words.add(

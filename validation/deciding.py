@@ -65,7 +65,7 @@ class Deciding:
             with self.connection.transaction():
                 self._ledger.forget_rejects(case.file_id)
                 staging = Staging(self.connection, case.file_id)
-                judge(case.content, staging, judgement, self.report)
+                judge(case.content, staging, judgement, self.report, self._ledger.original)
                 outcome = _described(case.head, judgement)
                 account = judgement.account or Account(0)
                 if too_many_rejected(account.rows_rejected, account.rows_read, rules) and not case.released:
@@ -75,7 +75,9 @@ class Deciding:
                 self._commit(outcome, on_commit)
         except FileProblem as problem:
             # The rows that had been staged until then are gone with the transaction, and are not told of.
-            judgement = Judgement(judgement.detected, judgement.notices, stopwatch=judgement.stopwatch)
+            judgement = Judgement(
+                judgement.detected, judgement.repairs, judgement.notices, stopwatch=judgement.stopwatch
+            )
             outcome = replace(_described(case.head, judgement), problem=Problem.of(problem))
             with self.connection.transaction():
                 self._ledger.forget_rejects(case.file_id)
@@ -165,10 +167,14 @@ def _too_many(account: Account, rules: LoadingRules) -> Problem:
 def _described(outcome: Outcome, judgement: Judgement) -> Outcome:
     return replace(
         outcome,
+        site=outcome.site if judgement.repairs is None else judgement.repairs.site,
+        repairs=judgement.repairs,
         account=judgement.account,
         detected=judgement.detected,
         notices=judgement.notices,
         reject_counts=judgement.reject_counts,
         first_rejects=judgement.first_rejects,
+        first_event_time=judgement.first_event_time,
+        last_event_time=judgement.last_event_time,
         timed={**outcome.timed, **judgement.stopwatch.seconds},
     )

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Literal
 
 from validation.cameras import Camera
+from validation.chunks import Chunk
 from validation.cleaning import Cleaner, time_columns
-from validation.landing import ENDINGS, ending_of, is_too_deep
+from validation.landing import ENDINGS, ending_of, is_too_deep, site_of
 from validation.matching import Match, match
-from validation.outcomes import Account, Detected
+from validation.outcomes import Account, Detected, Original, on_one_line
 from validation.problems import FileProblem, Notice, Reject
 from validation.profiles import Profile
-from validation.reading import Chunk, SourceFile, open_source
+from validation.reading import SourceFile
+from validation.repairing import RejectsFile, open_content
 from validation.rules import LoadingRules
 from validation.staging import Staging
+from validation.storable import storable
 from validation.tally import CleaningSummary
-from validation.timestamps import DateEvidence, DateOrder, decide, survey
+from validation.timestamps import FIRST, DateEvidence, DateOrder, decide, survey
 from validation.timing import Stopwatch
 
 _FIRST_REJECTS = 20
@@ -32,6 +35,9 @@ _NO_EVIDENCE = DateEvidence()
 
 Report = Callable[[Literal["surveying", "reading"], int, int], None]
 """Hears what is being done, and how many bytes and rows are done."""
+
+Originals = Callable[[str], Original | None]
+"""Looks up, by its hash, the file that a rejects file says it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +59,30 @@ class Content:
 
 @dataclass
 class Judgement:
-    """What is known about a file, and the account of its rows once all of them are staged (good ones as held)."""
+    """What is known about a file, and the account of its rows once all of them are staged (good ones as held).
+
+    `repairs` is the file that it puts right, which also gives it its site.
+    """
 
     detected: Detected = field(default_factory=Detected)
+    repairs: Original | None = None
     notices: tuple[Notice, ...] = ()
     account: Account | None = None
     reject_counts: dict[str, int] = field(default_factory=dict)
     first_rejects: tuple[Reject, ...] = ()
+    first_event_time: datetime | None = None
+    last_event_time: datetime | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
-def judge(content: Content, staging: Staging, judgement: Judgement, report: Report) -> None:
+def judge(content: Content, staging: Staging, judgement: Judgement, report: Report, originals: Originals) -> None:
     """Stage a file's rows and complete `judgement`.
 
     Raises FileProblem where the file cannot be used; `judgement` then holds what was found out before.
     """
     _refuse_by_name(content.name)
     with judgement.stopwatch.timing("read"):
-        source = open_source(content.path)
+        source = open_content(content.path)
     judgement.detected = Detected(
         encoding=source.dialect.encoding,
         compression=source.dialect.compression,
@@ -79,6 +91,11 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
         header=source.header,
     )
     judgement.notices = tuple(source.notices)
+    if isinstance(source, RejectsFile):
+        judgement.repairs = originals(source.original) if source.original else None
+        judgement.notices += _told_of(judgement.repairs, content)
+        if judgement.repairs is not None:
+            content = replace(content, site=judgement.repairs.site)
     found = match(source.header, content.profiles)
     judgement.detected = replace(
         judgement.detected, profile=found.profile.name, profile_fingerprint=found.profile.fingerprint
@@ -88,7 +105,7 @@ def judge(content: Content, staging: Staging, judgement: Judgement, report: Repo
         # Few files hold dates whose order matters; those that do are looked through first.
         judging.stage(None)
     except _OrderMattersError:
-        order, notices = decide(judging.survey(), content.rules.date_order)
+        order, notices = judging.date_order()
         judgement.detected = replace(judgement.detected, date_order=order.value)
         judgement.notices += tuple(notices)
         staging.clear()
@@ -111,6 +128,26 @@ def _refuse_by_name(name: str) -> None:
         )
 
 
+def _told_of(original: Original | None, content: Content) -> tuple[Notice, ...]:
+    """Tell what a rejects file has from its original that one would not expect."""
+    dropped_for = site_of(content.name)
+    if original is None:
+        site = f"site {on_one_line(dropped_for)}" if dropped_for else "no site in particular, as it was dropped"
+        sentence = (
+            "It is not known here which file this rejects file belongs to, so it was read as any other file: for "
+            f"{site}, with the order of day and month that its own rows tell."
+        )
+        return (Notice("original_unknown", sentence),)
+    if original.site == (dropped_for and storable(dropped_for)):
+        return ()
+    sites = [f"site {on_one_line(site)}" if site else "no site in particular" for site in (dropped_for, original.site)]
+    sentence = (
+        f"It was dropped for {sites[0]}, but repairs {on_one_line(original.name)}, which was loaded for {sites[1]}; so "
+        "it was, too."
+    )
+    return (Notice("site_of_original", sentence),)
+
+
 class _OrderMattersError(Exception):
     """Rows were found whose meaning depends on whether the day or the month comes first in this file."""
 
@@ -120,13 +157,35 @@ class _Judging:
     """A file whose profile is known, on its way through."""
 
     content: Content
-    source: SourceFile
+    source: SourceFile | RejectsFile
     found: Match
     staging: Staging
     judgement: Judgement
     report: Report
 
-    def survey(self) -> DateEvidence:
+    def date_order(self) -> tuple[DateOrder, list[Notice]]:
+        """Decide whether the day or the month comes first: by the rows, else by the file that they repair."""
+        evidence, original = self._survey(), self.judgement.repairs
+        if original is None or original.date_order is None:
+            return decide(evidence, self.content.rules.date_order)
+        known = DateOrder(original.date_order)
+        order, _ = decide(evidence, known.value)
+        name = on_one_line(original.name)
+        if order is not known:
+            sentence = (
+                f"{name}, which it repairs, writes dates with the {FIRST[known]} first, but this file has values that "
+                f"can only have the {FIRST[order]} first, so the whole file was read that way."
+            )
+            return order, [Notice("date_order_differs", sentence)]
+        if evidence.day_first_only or evidence.month_first_only or not evidence.ambiguous:
+            return order, []
+        sentence = (
+            f"{evidence.ambiguous:,} rows have dates that could be read day first or month first; they were read "
+            f"{FIRST[order]} first, as those of {name}, which they repair."
+        )
+        return order, [Notice("date_order_of_original", sentence, evidence.ambiguous)]
+
+    def _survey(self) -> DateEvidence:
         """Gather what the whole file says about the order of day and month."""
         evidence, rows = _NO_EVIDENCE, 0
         stopwatch = self.judgement.stopwatch
@@ -179,3 +238,4 @@ class _Judging:
         judgement.account = Account(summary.rows_read, rows_rejected=summary.rows_rejected, rows_held=summary.rows_good)
         judgement.reject_counts = dict(summary.reject_counts)
         judgement.first_rejects = tuple(first_rejects)
+        judgement.first_event_time, judgement.last_event_time = summary.first_event_time, summary.last_event_time

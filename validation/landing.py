@@ -68,9 +68,8 @@ class Waiting:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(f"{shown(str(path))} is not a regular file")
-        relative = path.relative_to(landing)
-        site = unicodedata.normalize("NFC", relative.parts[0]) if len(relative.parts) > 1 else None
-        return cls(path, relative.as_posix(), site, status.st_size, status.st_mtime_ns, Identity.of(status))
+        name = path.relative_to(landing).as_posix()
+        return cls(path, name, site_of(name), status.st_size, status.st_mtime_ns, Identity.of(status))
 
     @property
     def shown_name(self) -> str:
@@ -100,6 +99,12 @@ def shown(name: str) -> str:
 def is_too_deep(name: str) -> bool:
     """Whether a file of this name in the landing folder lies further down than a site's folder."""
     return name.count("/") > 1
+
+
+def site_of(name: str) -> str | None:
+    """Tell for which site a file of this name in the landing folder is dropped."""
+    folder, slash, _ = name.partition("/")
+    return unicodedata.normalize("NFC", folder) if slash else None
 
 
 def ending_of(name: str) -> str | None:

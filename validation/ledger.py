@@ -1,7 +1,8 @@
 """The ledger in PostgreSQL: a row per content, a row per arrival. It is the truth about which file is loaded.
 
 Only the statements on `raw.files`, `raw.arrivals` and `raw.batches` are here. When which of them is due is decided in
-`loading` and `corrections`; rows of events are handled in `staging`.
+`loading` and `corrections`; what an outcome looks like as a row is said in `recorded`; rows of events are handled in
+`staging`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 from validation.landing import Waiting
-from validation.outcomes import Account, Detected, Earlier, Outcome
-from validation.problems import Notice
+from validation.outcomes import Earlier, Original, Outcome
+from validation.recorded import columns_of, outcome_of
 from validation.rules import LoadingRules
 from validation.storable import storable, storable_json
+from validation.timestamps import DATE_ORDER_AMBIGUOUS
 
 MAX_ATTEMPTS = 3
 FINISHED = ("loaded", "already_loaded", "quarantined")
@@ -235,6 +237,7 @@ class Ledger:
                 file_name = excluded.file_name, site = excluded.site, state = 'loading', run_id = excluded.run_id,
                 attempts = case when files.state in ('loading', 'failed') then files.attempts + 1 else 1 end,
                 arrived_at = excluded.arrived_at, rules = excluded.rules, finished_at = null, batch_id = null,
+                repairs_file_id = null, first_event_time = null, last_event_time = null,
                 profile = null, encoding = null, compression = null, delimiter = null, line_ending = null,
                 date_order = null, header = null, time_formats = null, profile_fingerprint = null, local_zones = null,
                 rows_read = null, rows_loaded = null, rows_rejected = null, rows_duplicate = null, rows_held = null,
@@ -284,47 +287,11 @@ class Ledger:
 
     def decide_file(self, state: Literal["loaded", "quarantined", "failed"], outcome: Outcome, now: datetime) -> None:
         """Write what a load came to into the content's row."""
-        detected, account, problem = outcome.detected, outcome.account, outcome.problem
-        held = state == "quarantined"
+        values = {**columns_of(outcome, held=state == "quarantined"), "state": state, "finished_at": now}
+        told = ", ".join(f"{column} = %({column})s" for column in values)
         self._connection.execute(
-            """
-            update raw.files set
-                state = %(state)s, finished_at = %(now)s, batch_id = %(batch_id)s, profile = %(profile)s,
-                encoding = %(encoding)s, compression = %(compression)s, delimiter = %(delimiter)s,
-                line_ending = %(line_ending)s, date_order = %(date_order)s, header = %(header)s,
-                time_formats = %(time_formats)s, profile_fingerprint = %(profile_fingerprint)s,
-                local_zones = %(local_zones)s, rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s,
-                rows_rejected = %(rows_rejected)s, rows_duplicate = %(rows_duplicate)s, rows_held = %(rows_held)s,
-                reject_counts = %(reject_counts)s, notices = %(notices)s, seconds = %(seconds)s,
-                error_code = %(error_code)s, error = %(error)s
-            where file_id = %(file_id)s
-            """,
-            {
-                "file_id": outcome.file_id,
-                "state": state,
-                "now": now,
-                "batch_id": outcome.batch_id,
-                "profile": detected.profile,
-                "encoding": detected.encoding,
-                "compression": detected.compression,
-                "delimiter": detected.delimiter,
-                "line_ending": detected.line_ending,
-                "date_order": detected.date_order,
-                "header": storable_json(detected.header),
-                "time_formats": storable_json(detected.time_formats),
-                "profile_fingerprint": detected.profile_fingerprint,
-                "local_zones": None if detected.local_zones is None else storable_json(detected.local_zones),
-                "rows_read": account and account.rows_read,
-                "rows_loaded": account.rows_loaded if account and not held else None,
-                "rows_rejected": account and account.rows_rejected,
-                "rows_duplicate": account and account.rows_duplicate,
-                "rows_held": account.rows_held if account and held else None,
-                "reject_counts": storable_json(outcome.reject_counts),
-                "notices": storable_json([asdict(notice) for notice in outcome.notices]),
-                "seconds": outcome.seconds,
-                "error_code": problem and problem.code,
-                "error": problem and storable(f"{problem.sentence} {problem.advice}".strip()),
-            },
+            f"update raw.files set {told} where file_id = %(file_id)s".encode(),  # noqa: S608
+            {**values, "file_id": outcome.file_id},
         )
 
     def retract_file(self, file_id: int, batch_id: int, run_id: str, now: datetime) -> None:
@@ -358,33 +325,21 @@ class Ledger:
             row = cursor.execute("select * from raw.files where sha256 = %s", (sha256,)).fetchone()
         if row is None:
             raise RuntimeError(f"The content {sha256} is not in the ledger.")
-        counts = {name: row[name] or 0 for name in ("rows_loaded", "rows_rejected", "rows_duplicate", "rows_held")}
-        return Outcome(
-            state=row["state"] if row["state"] in {"loaded", "retracted"} else "quarantined",
-            name=row["file_name"],
-            site=row["site"],
-            size_bytes=row["size_bytes"],
-            sha256=sha256,
-            file_id=row["file_id"],
-            batch_id=row["batch_id"],
-            arrived_at=row["arrived_at"],
-            account=None if row["rows_read"] is None else Account(row["rows_read"], **counts),
-            detected=Detected(
-                row["profile"],
-                row["encoding"],
-                row["compression"],
-                row["delimiter"],
-                row["line_ending"],
-                row["date_order"],
-                tuple(row["header"] or ()),
-                row["time_formats"] or {},
-                row["profile_fingerprint"],
-                row["local_zones"],
-            ),
-            reject_counts=row["reject_counts"] or {},
-            notices=tuple(Notice(**notice) for notice in row["notices"] or ()),
-            seconds=row["seconds"] or 0.0,
-        )
+        return outcome_of(row, self._original("file_id", row["repairs_file_id"]))
+
+    def original(self, sha256: str) -> Original | None:
+        """Look up the file that a rejects file says it belongs to."""
+        return self._original("sha256", sha256)
+
+    def _original(self, column: Literal["file_id", "sha256"], value: object) -> Original | None:
+        undecided = storable_json([{"code": DATE_ORDER_AMBIGUOUS}])
+        with self._connection.cursor(row_factory=class_row(Original)) as cursor:
+            return cursor.execute(
+                "select file_id, file_name as name, site,"  # noqa: S608
+                " case when notices @> %s then null else date_order end as date_order"
+                f" from raw.files where {column} = %s",
+                (undecided, value),
+            ).fetchone()
 
 
 def _site(waiting: Waiting) -> str | None:

@@ -158,7 +158,9 @@ class _Load:
         else:
             self._ledger.decide_arrival(arrival, "already_loaded")
             outcome = replace(
-                self._head("already_loaded", arrival, archived.sha256, file.file_id), earlier=earlier(file)
+                self._head("already_loaded", arrival, archived.sha256, file.file_id),
+                earlier=earlier(file),
+                repairs=self._ledger.recorded(archived.sha256).repairs,
             )
         return self._taken_away(arrival, outcome, archived.path)
 

@@ -85,6 +85,19 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """The file whose rejects file was dropped again, put right, as the ledger knows it.
+
+    `date_order` is the order of its dates where its own rows decided it, else None.
+    """
+
+    file_id: int
+    name: str
+    site: str | None = None
+    date_order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Correction:
     """What a correction of a file did to the events.
 
@@ -111,8 +124,10 @@ class Outcome:
 
     `waiting`: it was still being written and is left for the next look. `gone`: it was no longer there. `name` is
     its name within the landing folder, fit to be shown. `first_rejects` are the first reasons, in file order;
-    `reject_counts` counts all of them by code. `moved_to` is where a quarantined file lies now. `seconds` is what all
-    of it took, `timed` what some stages of it took.
+    `reject_counts` counts all of them by code. `first_event_time` and `last_event_time` are the earliest and the latest
+    time of the good rows, ends of intervals included. `repairs` is the file that it puts right, if it is a rejects
+    file. `moved_to` is where a quarantined file lies now. `seconds` is what all of it took, `timed` what some stages of
+    it took.
     """
 
     state: State
@@ -125,7 +140,10 @@ class Outcome:
     arrived_at: datetime | None = None
     attempt: int = 1
     account: Account | None = None
+    repairs: Original | None = None
     max_rejected_share: float | None = None
+    first_event_time: datetime | None = None
+    last_event_time: datetime | None = None
     detected: Detected = field(default_factory=Detected)
     reject_counts: Mapping[str, int] = field(default_factory=dict)
     first_rejects: tuple[Reject, ...] = ()
@@ -176,6 +194,8 @@ class Outcome:
 
     def _told(self) -> str:
         name = on_one_line(self.name)
+        if self.repairs is not None:
+            name += f" (repairs {on_one_line(self.repairs.name)})"
         match self.state:
             case "loaded":
                 return self._loaded(name)
@@ -234,7 +254,8 @@ class Outcome:
 
 # A camera need not be on the list; until there is one, none is.
 # One export may be dropped day after day under one name.
-_NO_WARNINGS = {"unlisted_cameras", "same_name"}
+# The order of dates of a file that is put right is known.
+_NO_WARNINGS = {"unlisted_cameras", "same_name", "date_order_of_original"}
 
 TOO_MANY_REJECTED = "too_many_rejected_rows"
 """The code of the problem that quarantines a file which could be read."""

@@ -24,6 +24,7 @@ from validation.problems import FileProblem
 from validation.profiles import Profile
 from validation.row_zones import moved_zones
 from validation.rules import LoadingRules
+from validation.timestamps import DATE_ORDER_AMBIGUOUS
 
 _SHOWN = 5
 _BY_ZONES = "default_timezone"  # which is told by the zones of the file's cameras
@@ -132,7 +133,7 @@ def _matters(name: str, row: Mapping[str, Any], found: Match | None, before: Loa
         case _ if name == _BY_ZONES:
             return False
         case "date_order":
-            undecided = any(notice["code"] == "date_order_ambiguous" for notice in row["notices"])
+            undecided = any(notice["code"] == DATE_ORDER_AMBIGUOUS for notice in row["notices"])
             return undecided and (before.date_order == "MDY") != (now.date_order == "MDY")
         case "max_rejected_share":
             return not row["released"] and too_many_rejected(row["rows_rejected"], row["rows_read"], now)

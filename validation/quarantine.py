@@ -1,7 +1,8 @@
-"""Setting a whole file aside: `landing/rejected/NAME`, `NAME.rejects.csv`, `NAME.report.md`.
+"""Setting a whole file aside: `landing/rejected/NAME`, `NAME.rejects.csv`, `NAME.report.md`; rejects files of others.
 
 Moves and writes files. That a file is quarantined is decided, and committed to the ledger, in `deciding` before
-anything here happens; what the two companions say is worded in `reports`.
+anything here happens; what the two companions say is worded in `reports`. How a rejects file is read when it is dropped
+again is in `repairing`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import psycopg
 
 from validation import reports
@@ -24,7 +26,7 @@ from validation.archive import is_still
 from validation.landing import REJECTED, Waiting, companion_of, fitting, free_path
 from validation.outcomes import Outcome
 from validation.problems import Reject
-from validation.reading import open_source
+from validation.repairing import open_content
 
 RejectsOf = Callable[[int, int], Mapping[int, Sequence[Reject]]]
 """The rejects of the rows from one number up to another (both included), by row."""
@@ -81,6 +83,17 @@ def rejects_of(connection: psycopg.Connection[Any], file_id: int | None) -> Reje
     return between
 
 
+def write_rejects_file(
+    target: Path, outcome: Outcome, original: Path, rejects_of: RejectsOf, *, only_rejected: bool
+) -> None:
+    """Write a file's rows with their reasons, fit to be put right and dropped again: all of them, or the rejected ones.
+
+    `original` is the archived copy. Raises OSError where the target cannot be written.
+    """
+    content = original if outcome.account is not None else None
+    _write(target, _rejects_lines(outcome, content, rejects_of, only_rejected=only_rejected))
+
+
 def _folder(landing: Path, name: str) -> Path:
     """Make the folder for a file of this name."""
     folder = landing / REJECTED
@@ -92,22 +105,30 @@ def _folder(landing: Path, name: str) -> Path:
 
 
 def _write_companions(target: Path, outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> None:
-    _write(target.with_name(fitting(target.name, ".rejects.csv")), _rejects_lines(outcome, content, rejects_of))
+    lines = _rejects_lines(outcome, content, rejects_of, only_rejected=False)
+    _write(target.with_name(fitting(target.name, ".rejects.csv")), lines)
     _write(target.with_name(fitting(target.name, ".report.md")), [reports.report(outcome)])
 
 
-def _rejects_lines(outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> Iterator[Sequence[str]]:
+def _rejects_lines(
+    outcome: Outcome, content: Path | None, rejects_of: RejectsOf, *, only_rejected: bool
+) -> Iterator[Sequence[str]]:
     yield reports.REJECTS_HEADER
     if content is None:
         yield reports.problem_line(outcome)
         return
-    for chunk in open_source(content).chunks():
-        texts = dict(zip(chunk.row_numbers.tolist(), chunk.raw_text(range(chunk.table.num_rows)), strict=True))
-        texts |= {reject.row_number: reject.raw_text for reject in chunk.rejects}
-        if texts:
-            reasons = rejects_of(min(texts), max(texts))
-            for row, text in sorted(texts.items()):
-                yield reports.rejects_line(row, reasons.get(row, ()), text)
+    source = open_content(content)
+    yield reports.header_line(source.header_text, source.dialect.delimiter, outcome.sha256)
+    for chunk in source.chunks():
+        texts = {reject.row_number: reject.raw_text for reject in chunk.rejects}
+        rows = [*chunk.row_numbers.tolist(), *texts]
+        reasons = rejects_of(min(rows), max(rows)) if rows else {}
+        wanted = np.arange(chunk.table.num_rows)
+        if only_rejected:
+            wanted = wanted[np.isin(chunk.row_numbers, list(reasons))]
+        texts |= dict(zip(chunk.row_numbers[wanted].tolist(), chunk.raw_text(wanted.tolist()), strict=True))
+        for row, text in sorted(texts.items()):
+            yield reports.rejects_line(row, reasons.get(row, ()), text, outcome.sha256)
 
 
 def _write(path: Path, content: Iterable[str | Sequence[str]]) -> None:

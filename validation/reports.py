@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from validation.outcomes import Account, Outcome, moment, on_one_line, percent
 from validation.problems import Reject
 
-REJECTS_HEADER = ("row", "verdict", "columns", "codes", "reasons", "the row as it stands in the file")
+REJECTS_HEADER = ("row", "verdict", "columns", "codes", "reasons", "the row as it stands in the file", "file")
+HEADER_VERDICT, NOT_JUDGED = "header", "not judged"
+DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+# The text of a row with one of these is not what stands in the file, and must not be taken for it.
+_NOT_AS_IT_STANDS = {"not_text", "record_too_long", "not_between_marks"}
 _SHOWN = 120
 _SHOWN_REASONS = 10
 _SHOWN_ZONES = 5
@@ -31,10 +35,11 @@ ADVICE = {
     "wrong_field_count": "Put quotation marks around values that hold the delimiter, and look for missing ones.",
     "unclosed_quote": "Close the quotation mark, or double it where it is meant as a character.",
     "record_too_long": "Look for a quotation mark that is missing somewhere before this row.",
+    "not_between_marks": "Write « before the row and » behind it.",
+    "several_rows_in_a_cell": "Put each row on a line of its own, between « and ».",
     "not_text": "Export the file again, as UTF-8; it may have been damaged on its way.",
 }
 _ENCODINGS = {"utf-8": "UTF-8", "utf-16": "UTF-16", "windows-1252": "Windows-1252"}
-_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _ORDERS = {"DMY": "day first", "MDY": "month first"}
 
 
@@ -110,7 +115,7 @@ def detected_table(outcome: Outcome) -> str:
         packed = f", compressed ({detected.compression})" if detected.compression else ""
         rows.append(("encoding", _ENCODINGS.get(detected.encoding, detected.encoding) + packed))
     if detected.delimiter:
-        rows.append(("delimiter", _DELIMITERS.get(detected.delimiter, code(detected.delimiter))))
+        rows.append(("delimiter", DELIMITER_NAMES.get(detected.delimiter, code(detected.delimiter))))
     if detected.line_ending:
         rows.append(("line ends", detected.line_ending))
     if detected.date_order:
@@ -156,8 +161,8 @@ def _what_to_do(outcome: Outcome) -> str:
         steps.append(f"The file now lies in {code(str(outcome.moved_to.parent))} as {code(outcome.moved_to.name)}.")
     if outcome.account is not None:
         steps.append(
-            "Correct the rows at the source, or in a copy of the file; the rejects file beside this report lists every "
-            "row with its reasons, the text of the row between « and »."
+            "Correct the rows at the source, or in the rejects file beside this report: it lists every row with its "
+            "reasons, the text of the row between « and », and can be put into the landing folder as it is."
         )
     if outcome.correction is not None and outcome.correction.kind == "replay":
         steps.append(
@@ -170,16 +175,38 @@ def _what_to_do(outcome: Outcome) -> str:
     return "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
 
 
-def rejects_line(row_number: int, rejects: Sequence[Reject], raw_text: str) -> tuple[str, ...]:
-    """Write one row of a quarantined file as a line of its rejects file: its reasons, if any, and its text."""
+def header_line(header_text: str, delimiter: str, sha256: str | None) -> tuple[str, ...]:
+    """Write the first line of a rejects file: what is needed to read the rows below when it is dropped again."""
+    return (
+        "",
+        HEADER_VERDICT,
+        "",
+        DELIMITER_NAMES.get(delimiter) or between_marks(delimiter),
+        "Leave this line as it is: with it the rows below can be read when this file is dropped again.",
+        between_marks(header_text),
+        _file(sha256),
+    )
+
+
+def rejects_line(row_number: int, rejects: Sequence[Reject], raw_text: str, sha256: str | None) -> tuple[str, ...]:
+    """Write one row of a file (with this content) as a line of its rejects file: its reasons, if any, and its text.
+
+    A text that is not the row as it stands in the file ends in … and lacks the closing », so that it is not taken for
+    one when the rejects file is dropped again.
+    """
     columns = dict.fromkeys(reject.column for reject in rejects if reject.column)
+    codes = dict.fromkeys(reject.code for reject in rejects)
+    text = between_marks(raw_text)
+    if not _NOT_AS_IT_STANDS.isdisjoint(codes):
+        text = f"«{raw_text.removeprefix('«').removesuffix('…')}…"
     return (
         str(row_number),
         "rejected" if rejects else "held back",
         between_marks(", ".join(columns)) if columns else "",
-        ", ".join(dict.fromkeys(reject.code for reject in rejects)),
+        ", ".join(codes),
         harmless(" ".join(reject.sentence for reject in rejects)),
-        between_marks(raw_text),
+        text,
+        _file(sha256),
     )
 
 
@@ -188,7 +215,13 @@ def problem_line(outcome: Outcome) -> tuple[str, ...]:
     problem = outcome.problem
     if problem is None:
         raise ValueError("The outcome names no problem.")
-    return ("", "not judged", "", problem.code, harmless(f"{problem.sentence} {problem.advice}"), "")
+    reason = harmless(f"{problem.sentence} {problem.advice}")
+    return ("", NOT_JUDGED, "", problem.code, reason, "", _file(outcome.sha256))
+
+
+def _file(sha256: str | None) -> str:
+    """Name a content so that no spreadsheet takes it for a number."""
+    return f"sha256:{sha256}" if sha256 else ""
 
 
 def between_marks(text: str) -> str:

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from validation.problems import Notice, Reject
 from validation.rejections import quoted
@@ -24,7 +28,8 @@ class CleaningSummary:
     `reject_counts` counts reasons by code: a row with two reasons counts in both, so that they may add up to more
     than `rows_rejected`. `time_formats` counts the timestamps read, starts and ends. `unlisted_cameras` are names as
     events bear them. `local_zones` are the zones that times without an offset were read in, by camera, where they
-    depend on the camera.
+    depend on the camera. `first_event_time` and `last_event_time` are the earliest and the latest time of good rows,
+    ends of intervals included; None where there are none.
     """
 
     rows_read: int
@@ -35,6 +40,8 @@ class CleaningSummary:
     notices: Sequence[Notice]
     unlisted_cameras: Sequence[str]
     local_zones: Mapping[str, str]
+    first_event_time: datetime | None
+    last_event_time: datetime | None
 
 
 @dataclass
@@ -71,10 +78,16 @@ class Tally:
         self._rows_good = 0
         self._rows_rejected = 0
         self._reject_counts: Counter[str] = Counter()
+        self._span: tuple[datetime, ...] = ()
 
-    def add_rows(self, good: int, rejects: Sequence[Reject]) -> None:
-        """Count one chunk: its good rows, and the rows that its rejects are about."""
-        self._rows_good += good
+    def add_rows(self, events: pa.Table, rejects: Sequence[Reject]) -> None:
+        """Count one chunk: the events of its good rows, and the rows that its rejects are about."""
+        self._rows_good += events.num_rows
+        for column in ("event_time", "end_time"):
+            ends = pc.min_max(events[column]).as_py()
+            # A column may hold nothing, and a chunk no good row.
+            times = [time for time in (*self._span, ends["min"], ends["max"]) if time is not None]
+            self._span = (min(times), max(times)) if times else ()
         self._rows_rejected += len({reject.row_number for reject in rejects})
         self._reject_counts.update(reject.code for reject in rejects)
 
@@ -93,6 +106,8 @@ class Tally:
             notices=tuple(self._notices(unknown_words_are)),
             unlisted_cameras=tuple(sorted(self.unlisted_cameras.counts)),
             local_zones=local_zones,
+            first_event_time=self._span[0] if self._span else None,
+            last_event_time=self._span[-1] if self._span else None,
         )
 
     def _notices(self, unknown_words_are: str) -> Iterable[Notice]:

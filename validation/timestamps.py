@@ -31,6 +31,9 @@ from validation.zones import Instants, instants
 UNREADABLE = "timestamp_unreadable"
 TOO_COARSE = "timestamp_too_coarse"
 
+DATE_ORDER_AMBIGUOUS = "date_order_ambiguous"
+"""The code of the notice that the order of day and month was not decided by the file but by a setting."""
+
 Bytes = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -153,24 +156,24 @@ def decide(evidence: DateEvidence, configured: DateOrderSetting) -> tuple[DateOr
         return order, [
             Notice(
                 "date_order_differs",
-                f"The settings say that dates have the {_FIRST[usual]} first, but this file has values that can only "
-                f"have the {_FIRST[order]} first (such as {example}), so the whole file was read that way.",
+                f"The settings say that dates have the {FIRST[usual]} first, but this file has values that can only "
+                f"have the {FIRST[order]} first (such as {example}), so the whole file was read that way.",
             )
         ]
     if not evidence.ambiguous:
         return usual, []
     return usual, [
         Notice(
-            "date_order_ambiguous",
+            DATE_ORDER_AMBIGUOUS,
             f"{evidence.ambiguous:,} rows have dates that could be read day first or month first (such as "
             f"{_list(evidence.ambiguous_examples)}) and nothing in the file tells which; they were read "
-            f"{_FIRST[usual]} first. If that is wrong, set the date order to {'DMY' if usual == 'MDY' else 'MDY'}.",
+            f"{FIRST[usual]} first. If that is wrong, set the date order to {'DMY' if usual == 'MDY' else 'MDY'}.",
             evidence.ambiguous,
         )
     ]
 
 
-_FIRST = {DateOrder.DMY: "day", DateOrder.MDY: "month"}
+FIRST = {DateOrder.DMY: "day", DateOrder.MDY: "month"}
 
 
 def _list(examples: tuple[str, ...]) -> str:

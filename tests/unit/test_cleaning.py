@@ -714,7 +714,7 @@ def test_rows_are_judged_one_by_one_however_they_are_cut_into_chunks(
 def test_a_file_without_rows_comes_to_nothing(tmp_path: Path) -> None:
     cleaned = clean(tmp_path)
     assert (cleaned.events, cleaned.rejects) == ([], [])
-    assert cleaned.summary == CleaningSummary(0, 0, 0, {}, {}, (), (), {})
+    assert cleaned.summary == CleaningSummary(0, 0, 0, {}, {}, (), (), {}, None, None)
 
 
 def test_a_chunk_of_bad_rows_only(tmp_path: Path) -> None:

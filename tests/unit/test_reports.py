@@ -229,10 +229,21 @@ class TestRejectsFile:
     def test_the_text_of_a_row_is_not_changed(self) -> None:
         raw = '=cmd|x,"a ""b"",\nc"'
         rejects = [Reject(4, "=a", "one", "Row 4: a.", raw), Reject(4, "b", "two", "Row 4: b.", raw)]
-        assert reports.rejects_line(4, rejects, raw) == (
-            "4", "rejected", "«=a, b»", "one, two", "Row 4: a. Row 4: b.", f"«{raw}»"
+        assert reports.rejects_line(4, rejects, raw, "ab") == (
+            "4", "rejected", "«=a, b»", "one, two", "Row 4: a. Row 4: b.", f"«{raw}»", "sha256:ab"
         )  # fmt: skip
-        assert reports.rejects_line(5, (), raw) == ("5", "held back", "", "", "", f"«{raw}»")
+        assert reports.rejects_line(5, (), raw, None) == ("5", "held back", "", "", "", f"«{raw}»", "")
+
+    @pytest.mark.parametrize("code", ["not_text", "record_too_long", "not_between_marks"])
+    @pytest.mark.parametrize("raw", ["a,b", "a,»", "«a,b…", "«a,b"])
+    def test_a_text_that_is_not_the_row_is_not_closed(self, code: str, raw: str) -> None:
+        rejects = [Reject(4, None, "other", "Other.", raw), Reject(4, None, code, "Not whole.", raw)]
+        assert reports.rejects_line(4, rejects, raw, "ab")[5] == f"«{raw.strip('«…')}…"
+
+    def test_the_header_line_tells_how_to_read_the_others(self) -> None:
+        note = "Leave this line as it is: with it the rows below can be read when this file is dropped again."
+        assert reports.header_line("=a\tb", "\t", "ab") == ("", "header", "", "tab", note, "«=a\tb»", "sha256:ab")
+        assert reports.header_line("a^b", "^", None) == ("", "header", "", "«^»", note, "«a^b»", "")
 
     def test_a_file_that_was_not_judged_has_one_line(self) -> None:
         assert reports.problem_line(UNUSABLE) == (
@@ -242,9 +253,17 @@ class TestRejectsFile:
             "too_many_rejected_rows",
             "4 of 10 rows (40 %) were rejected. Look at the commonest reasons.",
             "",
+            "",
         )
 
     @given(hostile, hostile, hostile)
     def test_no_cell_begins_as_a_formula_does(self, column: str, sentence: str, raw: str) -> None:
-        for cell in reports.rejects_line(2, [Reject(2, column, "code", sentence, raw)], raw):
+        lines = [
+            reports.rejects_line(2, [Reject(2, column, "code", sentence, raw)], raw, "ab"),
+            reports.rejects_line(2, [Reject(2, column, "not_text", sentence, raw)], raw, "ab"),
+            reports.header_line(raw, "\t", "ab"),
+            *(reports.header_line(raw, delimiter, "ab") for delimiter in "=+-@"),
+            reports.problem_line(replace(UNUSABLE, problem=Problem("code", sentence, sentence), sha256="ab")),
+        ]
+        for cell in (cell for line in lines for cell in line):
             assert not re.match(r"[=+\-@\t\r]", cell.lstrip(" "))
