@@ -10,10 +10,12 @@ import dagster as dg
 
 from orchestration.assets.events import LANDING, load_files
 from orchestration.assets.models import build_models_asset, read_manifest
+from orchestration.assets.quality import check_expectations, write_reports
 from orchestration.assets.run_log import RunLog
 from orchestration.change_sensor import build_change_sensor
 from orchestration.jobs import build_jobs
 from orchestration.places import make_places
+from orchestration.report_sensor import build_report_sensor
 from orchestration.resources import Footfall, FreshFootfall
 from orchestration.schedules import build_schedules
 from orchestration.sensors import build_landing_sensor
@@ -30,9 +32,10 @@ def build_definitions(footfall: Footfall | None = None) -> dg.Definitions:
         resource, for_tick = dg.ResourceDefinition.hardcoded_resource(footfall), lambda: footfall
     make_places(footfall.settings)
     return dg.Definitions(
-        assets=[LANDING, load_files, build_models_asset(read_manifest(footfall))],
+        assets=[LANDING, load_files, build_models_asset(read_manifest(footfall)), write_reports],
+        asset_checks=[check_expectations],
         jobs=build_jobs(),
-        sensors=[build_landing_sensor(for_tick), build_change_sensor(for_tick)],
+        sensors=[build_landing_sensor(for_tick), build_change_sensor(for_tick), build_report_sensor(for_tick)],
         schedules=build_schedules(),
         resources={"footfall": resource},
         executor=dg.in_process_executor,

@@ -1,7 +1,7 @@
-"""The jobs: from files to marts (`ingest`), corrections of what is loaded, an `audit` of all models, and `prune`.
+"""The jobs: from files to marts (`ingest`), corrections of what is loaded, an `audit` of all models, `report`, `prune`.
 
 `ingest`, `retract`, `replay` and `release` are one job that does different things with files: the raw tables, then the
-models, with all of their checks.
+models, with all of their checks. `report` follows them: what it finds holds nothing back.
 """
 
 import shutil
@@ -15,13 +15,16 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from orchestration.assets.events import LOAD_OP, RAW_KEYS
 from orchestration.assets.models import OP_NAME as BUILD_OP
+from orchestration.assets.quality import FILE_REPORT, check_expectations
 from orchestration.resources import Footfall
+from validation import check_log
 
 INGEST: Final = "ingest"
 RETRACT: Final = "retract"
 REPLAY: Final = "replay"
 RELEASE: Final = "release"
 AUDIT: Final = "audit"
+REPORT: Final = "report"
 CORRECTIONS: Final = (RETRACT, REPLAY, RELEASE)
 # What Dagster calls a run of hand-picked assets ("Materialize").
 ASSET_JOB: Final = "__ASSET_JOB"
@@ -32,6 +35,9 @@ UNFINISHED: Final = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+# Whoever waits for marts does not wait for these: they are done with what is left of the machine.
+AFTERWARDS: Final = frozenset({REPORT})
+_QUALITY: Final = dg.AssetSelection.assets(FILE_REPORT) | dg.AssetSelection.checks(check_expectations)
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _AT_ONCE: Final = 500
 
@@ -84,10 +90,10 @@ def unfinished_runs(instance: dg.DagsterInstance, *jobs: str) -> list[dg.Dagster
 
 
 def _job(name: str, description: str, config: Mapping[str, Any] | None = None) -> Any:
-    """Define a job on all assets. It runs in one process: starting one per step costs more than the steps."""
+    """Define a job on all raw tables and models. It runs in one process: starting one per step costs more."""
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - _QUALITY,
         executor_def=dg.in_process_executor,
         description=description,
         config=config,
@@ -118,25 +124,35 @@ release: Final = _job(
 
 audit: Final = dg.define_asset_job(
     AUDIT,
-    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*RAW_KEYS),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*RAW_KEYS) - _QUALITY,
     executor_def=dg.in_process_executor,
     description="Makes all models, views included, and runs every check of them; loads no file.",
     config={"ops": {BUILD_OP: {"config": {"everything": True}}}},
 )
 
 
+report: Final = dg.define_asset_job(
+    REPORT,
+    selection=_QUALITY,
+    executor_def=dg.in_process_executor,
+    description="Reports on files, and what Great Expectations finds in them and in the marts. Holds nothing back.",
+)
+
+
 def build_jobs() -> list[Any]:
     """Return all jobs."""
-    return [ingest, retract, replay, release, audit, prune]
+    return [ingest, retract, replay, release, audit, report, prune]
 
 
-@dg.op(description="Delete runs, with their events and logs, that ended longer ago than the settings keep them.")
+@dg.op(description="Delete runs, with all that is kept of them, that ended longer ago than the settings keep them.")
 def prune_runs(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Footfall]) -> None:
     """Delete old finished runs; one that holds the latest word on an asset stays."""
     keep_days = footfall.settings.keep_runs_days
     gone = delete_old_runs(context.instance, before=time.time() - keep_days * 86_400)
     for run_id in gone:
         shutil.rmtree(footfall.settings.dagster_home / "storage" / run_id, ignore_errors=True)
+    with footfall.warehouse.connect("loader") as connection:
+        check_log.forget(connection, keep_days)
     context.log.info(f"{len(gone)} runs that ended more than {keep_days} days ago were deleted.")
     context.add_output_metadata({"deleted_runs": len(gone)})
 

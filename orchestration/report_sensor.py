@@ -11,16 +11,14 @@ from typing import Any, Final
 
 import dagster as dg
 
-from orchestration.assets.quality import report_config
+from orchestration.assets.quality import AT_ONCE, report_config
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, REPORT, unfinished_runs
 from orchestration.patience import Asked
 from orchestration.resources import Footfall
 from orchestration.storage import instance_of
-from validation.report_log import Due, files_to_report
+from validation.report_writing import Due, files_to_report
 
 EVERY_SECONDS: Final = 3
-# So many files go into one run; the next run takes the others.
-AT_ONCE: Final = 50
 
 
 def build_report_sensor(footfall: Callable[[], Footfall]) -> dg.SensorDefinition:

@@ -23,6 +23,7 @@ from orchestration.settings import PROJECT
 _GO_SECONDS: Final = 10.0
 # A launch that failed is reported by the launcher; this is how long its word is waited for.
 _LAUNCHER_SECONDS: Final = 1.0
+_NICENESS: Final = 10
 _REPORT_PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
 
 
@@ -98,11 +99,15 @@ def _execute(request: Request, instance: object, run: object) -> None:
     from dagster._core.events import EngineEventData
     from dagster._grpc.impl import core_execute_run
 
+    from orchestration.jobs import AFTERWARDS
+
     assert isinstance(instance, DagsterInstance)  # noqa: S101
     assert isinstance(run, DagsterRun)  # noqa: S101
     pid = os.getpid()
     pointer = ModuleCodePointer("orchestration.preloading", "repository", str(PROJECT))
     job = ReconstructableRepository(pointer).get_reconstructable_job(request.job)
+    if request.job in AFTERWARDS:
+        os.nice(_NICENESS)
     instance.report_engine_event(f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid))
     try:
         for _ in core_execute_run(job, run, instance, inject_env_vars=False):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from validation.problems import FileProblem, Notice, Reject
+from validation.problems import CAUSES, FileProblem, Notice, Reject
 
 State = Literal["loaded", "already_loaded", "quarantined", "retracted", "waiting", "gone"]
 
@@ -189,8 +189,33 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """The verdict, for a manager."""
+        """The verdict, for a manager, and what is behind it."""
+        return " ".join([self.verdict, *self.remarks])
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one sentence, figures only."""
         return f"{self.headline}: {self._told()}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the figures are due to: why most of the rejected rows were, and the first thing worth knowing."""
+        if self.state not in {"loaded", "quarantined"} or self.account is None:
+            return []
+        warnings = [notice.sentence for notice in self.notices if notice.code not in _NO_WARNINGS]
+        told = [self._cause()] if self.reject_counts else []
+        if warnings:
+            first, end, _ = warnings[0].partition(". ")
+            told.append(first + end.rstrip())
+        if len(warnings) > 1:
+            told.append(f"{len(warnings) - 1} more to know of.")
+        return told
+
+    def _cause(self) -> str:
+        counts = sorted(self.reject_counts.items(), key=lambda item: (-item[1], item[0]))
+        (code, most), reasons = counts[0], sum(self.reject_counts.values())
+        how = "" if most == reasons else "mostly " if 2 * most > reasons else "first of all "
+        return f"Rejected {how}for {CAUSES.get(code, code.replace('_', ' '))}."
 
     def _told(self) -> str:
         name = on_one_line(self.name)

@@ -7,6 +7,23 @@ thing in the same words. What decides that something is wrong lives with the cod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+# What rows are rejected for, by code, in the fewest words.
+CAUSES: Final = {
+    "missing_value": "missing values",
+    "timestamp_unreadable": "times that cannot be read",
+    "timestamp_too_coarse": "times cut short by a spreadsheet",
+    "timestamp_out_of_range": "times out of range",
+    "interval_negative": "intervals that end before they start",
+    "interval_too_long": "intervals that are too long",
+    "id_too_long": "ids that are too long",
+    "control_characters": "ids with characters that cannot be seen",
+    "wrong_field_count": "a wrong number of cells",
+    "unclosed_quote": "quotation marks that are not closed",
+    "record_too_long": "rows without an end",
+    "not_text": "damaged text",
+}
 
 
 class FileProblem(Exception):

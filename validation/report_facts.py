@@ -6,7 +6,7 @@ Nothing is read or worded at length here: `file_report` and `report_events` gath
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -231,7 +231,10 @@ class FileReport:
     @property
     def headline(self) -> str:
         """The verdict in two or three words."""
-        return "Not loaded" if self.state == "failed" else self.outcome.headline
+        if self.state == "failed":
+            return "Not loaded"
+        told = self.outcome.headline
+        return "Usable, with warnings" if told == "Usable" and self._remarks() else told
 
     @property
     def verdict(self) -> str:
@@ -244,10 +247,17 @@ class FileReport:
             were = "1 event was" if gone == 1 else f"{gone:,} events were"
             told = f"Retracted: {name}, {were} taken back."
         else:
-            told = self.outcome.sentence
-        if self.publication is None:
-            return told
-        return f"{told.removesuffix('.')}, {self.publication.sentence.removesuffix('.')}."
+            told = self.outcome.verdict.replace(self.outcome.headline, self.headline, 1)
+        if self.publication is not None:
+            told = f"{told.removesuffix('.')}, {self.publication.sentence.removesuffix('.')}."
+        return " ".join([told, *self.outcome.remarks, *self._remarks()])
+
+    def _remarks(self) -> list[str]:
+        """Say what only the marts tell: cameras that are silent, or whose clocks are ahead."""
+        silent = {silence.camera_id for silence in self.events.silences or ()}
+        told = [f"{_cameras(silent)} silent in hours in which there usually are events."] if silent else []
+        ahead = {camera.camera_id for camera, _ in self.ahead}
+        return [*told, *([f"{_cameras(ahead)} ahead of the time."] if ahead else [])]
 
     @property
     def lag(self) -> timedelta | None:
@@ -266,5 +276,13 @@ class FileReport:
         return [(camera, by) for camera, by in found if by > CLOCKS_AGREE]
 
 
+def _cameras(names: Collection[str]) -> str:
+    """Name a few cameras, as the beginning of a sentence, with its verb."""
+    shown = [on_one_line(name) for name in sorted(names)[:_CAMERAS_NAMED]]
+    more = len(names) - len(shown)
+    return f"{', '.join(shown)}{f' and {more} more' if more else ''} {'is' if len(names) == 1 else 'are'}"
+
+
+_CAMERAS_NAMED = 3
 CLOCKS_AGREE = timedelta(minutes=1)
 """Clocks that differ by less are not told of."""

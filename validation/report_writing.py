@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,11 +44,20 @@ class Written:
     markdown: str
 
 
-def files_to_report(connection: psycopg.Connection[Any], limit: int) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A file to be reported on: the run that decided its newest state, and when."""
+
+    file_id: int
+    run_id: str | None
+    decided_at: datetime
+
+
+def files_to_report(connection: psycopg.Connection[Any], limit: int) -> list[Due]:
     """Return the files whose newest state no report tells of, or of whose repair none does; the oldest first."""
     rows = connection.execute(
         """
-        select files.file_id
+        select files.file_id, files.run_id, greatest(files.finished_at, repairs.finished_at)
         from raw.files
         left join raw.file_reports as reports using (file_id)
         left join lateral (
@@ -61,7 +71,7 @@ def files_to_report(connection: psycopg.Connection[Any], limit: int) -> list[int
         """,
         (limit,),
     ).fetchall()
-    return [file_id for (file_id,) in rows]
+    return [Due(*row) for row in rows]
 
 
 def write_report(

@@ -237,7 +237,7 @@ class TestReplay:
         outcome = replay(house, loaded)
 
         assert contents(house) == before
-        assert outcome.sentence == (
+        assert outcome.verdict == (
             "Replayed: b.csv, 59 of 65 rows loaded, 1 rejected (1.5 %), 5 duplicates; no event has changed."
         )
         assert outcome.correction == Correction("replay")
@@ -409,7 +409,7 @@ class TestRelease:
 
         outcome = release_file(sha256(held), house.context())
 
-        assert outcome.sentence == "Released: x.csv, 8 of 10 rows loaded, 2 rejected (20 %), 0 duplicates."
+        assert outcome.verdict == "Released: x.csv, 8 of 10 rows loaded, 2 rejected (20 %), 0 duplicates."
         assert (outcome.state, outcome.arrived_at) == ("loaded", ARRIVAL)
         assert outcome.correction == Correction("release", events_added=8)
         assert house.row("select state, released, rows_held, error from raw.files") == ("loaded", True, None, None)

@@ -93,7 +93,7 @@ def test_bad_rows_are_set_aside_with_every_reason_and_the_others_load(house: Dro
 
     outcome = house.load(rows, "cam 14:00.csv")
 
-    assert outcome.sentence == (
+    assert outcome.verdict == (
         "Usable, with warnings: cam 14:00.csv, 98 of 100 rows loaded, 2 rejected (2 %), 0 duplicates."
     )
     stored = house.rows(
@@ -214,7 +214,7 @@ class TestQuarantine:
         outcome = house.load(content, "bad one.csv")
 
         assert outcome.state == "quarantined"
-        assert outcome.sentence == (
+        assert outcome.verdict == (
             "Not usable: bad one.csv, 2 of 10 rows rejected (20 %) where at most 5 % are allowed. Nothing was loaded."
         )
         assert (house.count("events"), house.count("batches"), house.count("rejects")) == (0, 0, 2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from validation import reports
 from validation.outcomes import Account, Correction, Detected, Earlier, Outcome, Problem, on_one_line, percent
-from validation.problems import FileProblem, Notice, Reject
+from validation.problems import CAUSES, FileProblem, Notice, Reject
 
 LOADED = Outcome(
     state="loaded",
@@ -41,10 +41,10 @@ hostile = st.text(st.sampled_from(list("`|<>&*_[]()#!\\\"'=+-@~:/.\n\r\t\0\x1b\u
 class TestVerdicts:
     def test_a_usable_file(self) -> None:
         clean = replace(LOADED, account=Account(3, rows_loaded=2, rows_duplicate=1), notices=())
-        assert clean.sentence == "Usable: cam-north 14:00.csv, 2 of 3 rows loaded, 0 rejected, 1 duplicates."
+        assert clean.verdict == "Usable: cam-north 14:00.csv, 2 of 3 rows loaded, 0 rejected, 1 duplicates."
 
     def test_a_usable_file_with_warnings(self) -> None:
-        assert LOADED.sentence == (
+        assert LOADED.verdict == (
             "Usable, with warnings: cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), "
             "0 duplicates."
         )
@@ -66,7 +66,7 @@ class TestVerdicts:
     )
     def test_a_retracted_file(self, correction: Correction, words: str) -> None:
         retracted = replace(LOADED, state="retracted", correction=correction)
-        assert retracted.sentence == f"Retracted: cam-north 14:00.csv, {words}"
+        assert retracted.verdict == f"Retracted: cam-north 14:00.csv, {words}"
 
     def test_a_replayed_and_a_released_file(self) -> None:
         rows = "cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), 0 duplicates"
@@ -77,11 +77,11 @@ class TestVerdicts:
             Correction("release", events_added=9_931): f"Released: {rows}.",
         }
         for correction, sentence in told.items():
-            assert replace(LOADED, correction=correction).sentence == sentence
+            assert replace(LOADED, correction=correction).verdict == sentence
 
     def test_a_file_that_a_replay_found_unusable(self) -> None:
         replayed = replace(UNUSABLE, correction=Correction("replay", events_removed=6))
-        assert replayed.sentence.endswith("at most 5 % are allowed. 6 events were taken back.")
+        assert replayed.verdict.endswith("at most 5 % are allowed. 6 events were taken back.")
         assert "correct them and replay it" in reports.report(replayed)
 
     def test_cameras_that_are_not_listed_are_no_warning(self) -> None:
@@ -89,7 +89,7 @@ class TestVerdicts:
         assert not clean.has_warnings
 
     def test_too_many_rejected_rows(self) -> None:
-        assert UNUSABLE.sentence == (
+        assert UNUSABLE.verdict == (
             "Not usable: cam-north 14:00.csv, 4 of 10 rows rejected (40 %) where at most 5 % are allowed. "
             "Nothing was loaded."
         )
@@ -97,7 +97,7 @@ class TestVerdicts:
     def test_a_file_that_is_no_table(self) -> None:
         problem = Problem.of(FileProblem("empty_file", "The file holds nothing.", "Export it again."))
         outcome = Outcome("quarantined", "x.csv", problem=problem)
-        assert outcome.sentence == "Not usable: x.csv. The file holds nothing. Nothing was loaded."
+        assert outcome.verdict == "Not usable: x.csv. The file holds nothing. Nothing was loaded."
 
     @pytest.mark.parametrize(
         ("earlier_site", "site", "told"),
@@ -110,14 +110,27 @@ class TestVerdicts:
     )
     def test_nothing_new(self, earlier_site: str | None, site: str | None, told: str) -> None:
         earlier = Earlier("first.csv", earlier_site, datetime(2024, 5, 1, 8, 30, tzinfo=UTC))
-        assert Outcome("already_loaded", "x.csv", site=site, earlier=earlier).sentence == (
+        assert Outcome("already_loaded", "x.csv", site=site, earlier=earlier).verdict == (
             f"Nothing new: x.csv has the same content as first.csv, loaded on 2024-05-01 08:30 UTC{told}; nothing was "
             "loaded twice."
         )
 
     def test_a_name_cannot_break_the_line(self) -> None:
-        sentence = replace(LOADED, name="a\nUsable: b\x1b[2J\u202e.csv").sentence
+        sentence = replace(LOADED, name="a\nUsable: b\x1b[2J\u202e.csv").verdict
         assert "a\\nUsable: b\\x1b[2J\\u202e.csv" in sentence
+
+    def test_behind_the_figures_stand_the_commonest_cause_and_the_first_thing_worth_knowing(self) -> None:
+        told = LOADED.sentence.removeprefix(LOADED.verdict)
+        assert told == " Rejected mostly for times that cannot be read. 3 rows have dates that could be read both ways."
+        quiet = replace(LOADED, notices=())
+        assert replace(quiet, reject_counts={"missing_value": 69}).remarks == ["Rejected for missing values."]
+        many = replace(quiet, reject_counts={"missing_value": 3, "not_text": 2, "id_too_long": 2})
+        assert many.remarks == ["Rejected first of all for missing values."]
+        assert replace(LOADED, notices=LOADED.notices * 3).remarks[-1] == "2 more to know of."
+        assert replace(LOADED, state="already_loaded").remarks == []
+
+    def test_every_code_has_its_words(self) -> None:
+        assert set(CAUSES) == set(reports._ADVICE)
 
 
 class TestAccount:
