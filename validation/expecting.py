@@ -111,7 +111,9 @@ class _Judge:
                 if result is None:
                     yield one, (_not_judged(one, "Great Expectations came to no result."), None)
                 else:
-                    yield one, (self._outcome(one, result), result)
+                    outcome = self._outcome(one, result)
+                    # What could not be judged has no green result to be shown.
+                    yield one, (outcome, None if outcome.status == "could_not_check" else result)
 
     def _results(
         self, name: str, rows: Rows, expected: Sequence[Expectation]
@@ -231,7 +233,8 @@ def _sentence(expected: Expectation, checked: int, failed: int) -> str:
     if not failed:
         return f"Holds for all {checked:,} {expected.unit}." if checked > 1 else f"Holds; {expected.unit}: 1."
     allowed = f"; up to {percent(expected.allowed_share)} may" if expected.allowed_share else ""
-    return f"Of {checked:,} {expected.unit} {failed:,} fail ({percent(failed / checked)}){allowed}."
+    fails = "fails" if failed == 1 else "fail"
+    return f"{failed:,} of {checked:,} {expected.unit} {fails} ({percent(failed / checked)}){allowed}."
 
 
 def _told(expected: Expectation, row: Mapping[str, Any]) -> str:
