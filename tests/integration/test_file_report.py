@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from orchestration.jobs import INGEST
 from orchestration.resources import Footfall
