@@ -106,10 +106,9 @@ def _what_to_do(report: FileReport, root: str) -> Section | None:
                 f"Open [the rejected rows]({_rejects_file(report, root)}) in a spreadsheet or an editor. "
                 "Correct the text between « and »; what stands beside it says why the row was rejected."
             )
-            steps.append(
-                "Save it as CSV and drop it into the landing folder. Its rows are added to those that are loaded, and "
-                "none counts twice."
-            )
+            steps.append("Save it as CSV and drop it into the landing folder. No row of it counts twice.")
+        else:
+            steps.append("Correct the rows at the source and drop the file again, under any name. No row counts twice.")
     elif report.state == "quarantined":
         steps.append("Correct the file at the source and drop it into the landing folder again, under any name.")
     if report.state == "quarantined" and outcome.problem is not None:
