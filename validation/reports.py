@@ -231,7 +231,8 @@ def between_marks(text: str) -> str:
 
 def harmless(text: str) -> str:
     """Put a sentence of ours between marks should it begin as a formula does."""
-    return between_marks(text) if text.lstrip()[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r"} else text
+    begins_so = text.lstrip()[:1] in {"=", "+", "-", "@"} or text.lstrip(" ")[:1] in {"\t", "\r"}
+    return between_marks(text) if begins_so else text
 
 
 def code(text: str) -> str:
@@ -248,9 +249,12 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Make plain in a sentence that quotes hostile text what would be markup, a tag or a link."""
-    line = on_one_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    line = on_one_line(text).lstrip().replace("&", "&amp;").replace("<", "&lt;")
     line = re.sub(r"([\\`*\[\]|~])", r"\\\1", line)
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", line)
+    # At the beginning of a line they would make a heading, a quotation or a list.
+    line = re.sub(r"^([#>+=-])", r"\\\1", line)
+    line = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
     line = re.sub(r"www\.", "www&#46;", line, flags=re.IGNORECASE)
     return line.replace("://", "&#58;//").replace("@", "&#64;")
 
