@@ -142,8 +142,8 @@ def _told_of(original: Original | None, content: Content) -> tuple[Notice, ...]:
         return ()
     sites = [f"site {on_one_line(site)}" if site else "no site in particular" for site in (dropped_for, original.site)]
     sentence = (
-        f"It was dropped for {sites[0]}, but repairs {on_one_line(original.name)}, which was loaded for {sites[1]}; so "
-        "it was, too."
+        f"It was dropped for {sites[0]}, but repairs {on_one_line(original.name)}, which was dropped for {sites[1]}; "
+        "its rows were read for that one, too."
     )
     return (Notice("site_of_original", sentence),)
 
@@ -179,9 +179,10 @@ class _Judging:
             return order, [Notice("date_order_differs", sentence)]
         if evidence.day_first_only or evidence.month_first_only or not evidence.ambiguous:
             return order, []
+        rows = "1 row" if evidence.ambiguous == 1 else f"{evidence.ambiguous:,} rows"
         sentence = (
-            f"{evidence.ambiguous:,} rows have dates that could be read day first or month first; they were read "
-            f"{FIRST[order]} first, as those of {name}, which they repair."
+            f"Dates that could be read day first or month first (in {rows}) were read {FIRST[order]} first, as those "
+            f"of {name}, which it repairs."
         )
         return order, [Notice("date_order_of_original", sentence, evidence.ambiguous)]
 

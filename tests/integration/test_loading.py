@@ -238,11 +238,14 @@ class TestQuarantine:
         with (house.landing / "rejected" / "x.csv.rejects.csv").open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file))
 
-        assert [line[0] for line in lines] == ["row", "2", "3", "4", "6", "7"]
-        assert [line[1] for line in lines[1:]] == ["held back", "held back", "rejected", "rejected", "rejected"]
-        assert lines[3][-1] == f"«{rows[2]}»"
-        assert lines[5][2:4] == ["«timestamp»", "timestamp_unreadable"]
-        assert "Row 7" in lines[5][4]
+        assert [line[0] for line in lines] == ["row", "", "2", "3", "4", "6", "7"]
+        verdicts = ["header", "held back", "held back", "rejected", "rejected", "rejected"]
+        assert [line[1] for line in lines[1:]] == verdicts
+        assert lines[1][-2] == f"«{HEADER}»"
+        assert {line[-1] for line in lines[1:]} == {f"sha256:{house.value('select sha256 from raw.files')}"}
+        assert lines[4][-2] == f"«{rows[2]}»"
+        assert lines[6][2:4] == ["«timestamp»", "timestamp_unreadable"]
+        assert "Row 7" in lines[6][4]
         assert not [cell for line in lines for cell in line if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}]
 
     def test_the_share_is_compared_exactly(self, house: Dropping) -> None:
