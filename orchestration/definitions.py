@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from orchestration.alerting import build_alert_sensor
 from orchestration.assets.events import LANDING, load_files
 from orchestration.assets.models import build_models_asset, read_manifest
 from orchestration.assets.run_log import RunLog
@@ -32,7 +33,7 @@ def build_definitions(footfall: Footfall | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=[LANDING, load_files, build_models_asset(read_manifest(footfall))],
         jobs=build_jobs(),
-        sensors=[build_landing_sensor(for_tick), build_change_sensor(for_tick)],
+        sensors=[build_landing_sensor(for_tick), build_change_sensor(for_tick), build_alert_sensor(for_tick)],
         schedules=build_schedules(),
         resources={"footfall": resource},
         executor=dg.in_process_executor,

@@ -16,6 +16,7 @@ from dagster import DagsterRunStatus, RunsFilter
 from orchestration.assets.events import LOAD_OP, RAW_KEYS
 from orchestration.assets.models import OP_NAME as BUILD_OP
 from orchestration.resources import Footfall
+from validation import alerts
 
 INGEST: Final = "ingest"
 RETRACT: Final = "retract"
@@ -130,7 +131,9 @@ def build_jobs() -> list[Any]:
     return [ingest, retract, replay, release, audit, prune]
 
 
-@dg.op(description="Delete runs, with their events and logs, that ended longer ago than the settings keep them.")
+@dg.op(
+    description="Delete runs, with their events and logs, and alerts that ended longer ago than the settings keep them."
+)
 def prune_runs(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Footfall]) -> None:
     """Delete old finished runs; one that holds the latest word on an asset stays."""
     keep_days = footfall.settings.keep_runs_days
@@ -138,6 +141,8 @@ def prune_runs(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Footfa
     for run_id in gone:
         shutil.rmtree(footfall.settings.dagster_home / "storage" / run_id, ignore_errors=True)
     context.log.info(f"{len(gone)} runs that ended more than {keep_days} days ago were deleted.")
+    with footfall.warehouse.connect("loader") as connection:
+        alerts.forget(connection, keep_days)
     context.add_output_metadata({"deleted_runs": len(gone)})
 
 
