@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from http import HTTPStatus
+from http.client import responses
 from json import dumps
 from threading import Thread
 from typing import Final, Protocol
@@ -24,6 +24,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from orchestration.messages import Message
 from orchestration.settings import Settings
+from validation.outcomes import on_one_line
 
 # How long one answer of the other side may take, and how long the whole of it.
 ANSWER_SECONDS: Final = 5.0
@@ -92,9 +93,11 @@ class Webhook:
         with opener.open(request, timeout=ANSWER_SECONDS) as answer:
             status = int(answer.status)
         if not 200 <= status < 300:
-            known = HTTPStatus(status).phrase if status in HTTPStatus else "unknown"
             where = "; give the address that it leads to" if 300 <= status < 400 else ""
-            raise NotSent(f"The webhook answered {status} ({known}){where}.", refused=status < 500 and status != 429)
+            raise NotSent(
+                f"The webhook answered {status} ({responses.get(status, 'unknown')}){where}.",
+                refused=status < 500 and status != 429,
+            )
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class Mail:
         letter = EmailMessage(policy=SMTP)
         letter["From"] = f"Footfall <{self.sender}>"
         letter["To"] = ", ".join(self.recipients)
-        letter["Subject"] = f"Footfall: {message.headline}"
+        letter["Subject"] = on_one_line(f"Footfall: {message.headline}")
         letter["Date"] = format_datetime(datetime.now(UTC))
         letter["Message-ID"] = _message_id(message.key)
         letter["Auto-Submitted"] = "auto-generated"

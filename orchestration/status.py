@@ -131,7 +131,7 @@ def _show_alerts(warehouse: Warehouse, out: Console) -> None:
         out.print(f"Open alerts: {len(there):,}", markup=False)
     for alert in there[:_SHOWN]:
         link = f" {alert.link}" if alert.link else ""
-        out.print(f"  since {alert.opened_at:%Y-%m-%d %H:%M}  {alert.sentence}{link}", markup=False)
+        out.print(f"  {alert.opened_at:%Y-%m-%d %H:%M}  {alert.sentence}{link}", markup=False, soft_wrap=True)
     if len(there) > _SHOWN:
         out.print(f"  … and {len(there) - _SHOWN:,} more, in raw.alerts", markup=False)
     for channel, why in troubles.items():

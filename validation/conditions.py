@@ -80,7 +80,7 @@ def failed_checks(connection: psycopg.Connection[Any], runs: str) -> list[Condit
                 select
                 from raw.check_outcomes as newer
                 where
-                    newer.severity = 'error' and newer.file_id is null
+                    newer.file_id is null
                     and newer.schema_name = failed.schema_name and newer.table_name = failed.table_name
                     and newer.name = failed.name and newer.decided_at > failed.decided_at
             )
