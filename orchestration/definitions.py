@@ -6,8 +6,11 @@ Importing this module does nothing; calling it reads the settings and, where the
 
 from __future__ import annotations
 
+from typing import Final
+
 import dagster as dg
 
+from orchestration.alerting import build_alert_sensor
 from orchestration.assets.events import LANDING, load_files
 from orchestration.assets.models import build_models_asset, read_manifest
 from orchestration.assets.quality import check_expectations, write_reports
@@ -20,6 +23,8 @@ from orchestration.resources import Footfall, FreshFootfall
 from orchestration.schedules import build_schedules
 from orchestration.sensors import build_landing_sensor
 from orchestration.settings import load_settings
+
+_SENSORS: Final = (build_landing_sensor, build_change_sensor, build_report_sensor, build_alert_sensor)
 
 
 def build_definitions(footfall: Footfall | None = None) -> dg.Definitions:
@@ -35,7 +40,7 @@ def build_definitions(footfall: Footfall | None = None) -> dg.Definitions:
         assets=[LANDING, load_files, build_models_asset(read_manifest(footfall)), write_reports],
         asset_checks=[check_expectations],
         jobs=build_jobs(),
-        sensors=[build_landing_sensor(for_tick), build_change_sensor(for_tick), build_report_sensor(for_tick)],
+        sensors=[build(for_tick) for build in _SENSORS],
         schedules=build_schedules(),
         resources={"footfall": resource},
         executor=dg.in_process_executor,

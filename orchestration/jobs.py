@@ -17,7 +17,7 @@ from orchestration.assets.events import LOAD_OP, RAW_KEYS
 from orchestration.assets.models import OP_NAME as BUILD_OP
 from orchestration.assets.quality import FILE_REPORT, check_expectations
 from orchestration.resources import Footfall
-from validation import check_log
+from validation import alerts, check_log
 
 INGEST: Final = "ingest"
 RETRACT: Final = "retract"
@@ -153,6 +153,7 @@ def prune_runs(context: dg.OpExecutionContext, footfall: dg.ResourceParam[Footfa
         shutil.rmtree(footfall.settings.dagster_home / "storage" / run_id, ignore_errors=True)
     with footfall.warehouse.connect("loader") as connection:
         check_log.forget(connection, keep_days)
+        alerts.forget(connection, keep_days)
     context.log.info(f"{len(gone)} runs that ended more than {keep_days} days ago were deleted.")
     context.add_output_metadata({"deleted_runs": len(gone)})
 

@@ -85,6 +85,8 @@ def dagster_environment(settings: Settings, warehouse: Warehouse) -> dict[str, s
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DO_NOT_TRACK": "1",
+        # Freshness is a matter of hours here, and each look reads the whole graph of assets.
+        "FRESHNESS_DAEMON_INTERVAL_SECONDS": "300",
         "FOOTFALL_DAGSTER_URL": _in_haste(warehouse.url("dagster", "dagster")),
         "FOOTFALL_CODE_SOCKET": str(code_socket(settings)),
         "FOOTFALL_RUN_SOCKET": str(run_socket(settings) or ""),

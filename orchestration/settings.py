@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
@@ -34,6 +35,8 @@ OTHER_PREFIXES: Final = ("DB_",)
 # Where Footfall is and how its parts work together. What runs of it keeps these until it is started again, whatever the
 # settings file says by then.
 FIXED_AT_START: Final = ("home", "landing", "bind", "dagster_port", "api_port", "database_url", "warm")
+
+SECRETS: Final = frozenset({"database_url", "alert_webhook", "alert_smtp"})
 
 
 class SettingsProblem(Problem):
@@ -80,6 +83,32 @@ def _database_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _webhook(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        url = value.get_secret_value()
+        parts = urlsplit(url)
+        plain = _PRINTABLE.fullmatch(url) is not None and "@" not in parts.netloc and (parts.port or 1) > 0
+        if not plain or parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("not a web address")
+    return value
+
+
+def _smtp(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        url = value.get_secret_value()
+        parts = urlsplit(url)
+        plain = _PRINTABLE.fullmatch(url) is not None and (parts.port or 1) > 0 and not parts.path.strip("/")
+        if not plain or parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("not a mail server")
+    return value
+
+
+def _mail_address(value: str) -> str:
+    if not _MAIL_ADDRESS.fullmatch(value):
+        raise ValueError("not a mail address")
+    return value
+
+
 def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("blank")
@@ -103,7 +132,10 @@ _NOT_NEGATIVE = "a number, 0 or more"
 _POSITIVE = "a number above 0"
 _NAMES = "a list of names, separated by commas"
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
+_PRINTABLE = re.compile(r"[!-~]+")
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 Port = Annotated[int, Field(ge=1, le=65535)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 
 
 class Settings(BaseSettings):
@@ -132,6 +164,23 @@ class Settings(BaseSettings):
     keep_runs_days: Annotated[int, Field(ge=1, le=36500)] = _other(
         30, "a whole number of days, 1 or more", "How long Dagster's runs and their logs are kept."
     )
+
+    # What people are told of, and where.
+    silent_hours: Annotated[float | None, BeforeValidator(_blank_is_none)] = _setting(
+        24.0, "a number above 0, or nothing", "For so long no file may arrive.", gt=0, le=100_000
+    )
+    alert_webhook: Annotated[SecretStr | None, BeforeValidator(_blank_is_none), AfterValidator(_webhook)] = _other(
+        None, "a web address such as https://example.com/hook", "Where alerts are posted to."
+    )
+    alert_smtp: Annotated[SecretStr | None, BeforeValidator(_blank_is_none), AfterValidator(_smtp)] = _other(
+        None,
+        "a mail server such as smtp://user:password@host:587 or smtps://host",
+        "The server by which alerts are mailed.",
+    )
+    alert_email_to: Annotated[tuple[MailAddress, ...], NoDecode, BeforeValidator(_list)] = _other(
+        (), "a list of mail addresses, separated by commas", "Whom alerts are mailed to."
+    )
+    alert_email_from: MailAddress = _other("footfall@localhost", "a mail address", "Whom alerts are mailed from.")
 
     # What acts on loading.
     default_timezone: Annotated[str, AfterValidator(_zone)] = _other(
@@ -284,6 +333,10 @@ def load_settings(project: Path = PROJECT) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsProblem(_sentence(error, file)) from None
+    if (settings.alert_smtp is None) != (not settings.alert_email_to):
+        raise SettingsProblem(
+            "alert_smtp and alert_email_to go together: by which server alerts are mailed, and to whom."
+        )
     return settings.model_copy(
         update={name: Path(os.path.abspath(getattr(settings, name).expanduser())) for name in ("home", "landing")}  # noqa: PTH100
     )
@@ -334,6 +387,6 @@ def _sentence(error: ValidationError, file: Path) -> str:
     field = Settings.model_fields[name]
     where = variable if variable in os.environ else f"'{name}' in {file}"
     value = os.environ.get(variable, fault["input"])
-    # A database URL holds a password, which is not repeated to a screen or log.
-    shown = "" if name == "database_url" else f" is {value!r}, but"
+    # What may hold a password is not repeated to a screen or log.
+    shown = "" if name in SECRETS else f" is {value!r}, but"
     return f"{where}{shown} must be {field.title}."

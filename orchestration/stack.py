@@ -24,6 +24,7 @@ from typing import IO, Any, Final
 
 import psutil
 
+from orchestration.addresses import dagster_address
 from orchestration.places import child_environment, code_socket, make_places, run_socket
 from orchestration.probes import Health, ask, port_is_taken, reload_code
 from orchestration.problems import Problem
@@ -120,7 +121,7 @@ class Stack:
     def __init__(self, settings: Settings, say: Say) -> None:
         self.settings = settings
         self.say = say
-        self.url = web_address(settings)
+        self.url = dagster_address(settings)
         self.stopping = threading.Event()
         self.supervisor = Supervisor(say)
         self.server = Server(settings)
@@ -353,13 +354,6 @@ def _what_is_missing(health: Health, template_is_ready: bool) -> str:
     if not health.answers:
         return "the web page does not answer"
     return "a daemon" if template_is_ready else "the run template"
-
-
-def web_address(settings: Settings) -> str:
-    """Return the address of Dagster's page, as this machine's user types it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.bind, settings.bind)  # noqa: S104
-    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return f"http://{host}:{settings.dagster_port}"
 
 
 def _record_file(settings: Settings) -> Path:

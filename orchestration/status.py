@@ -14,6 +14,8 @@ from orchestration.probes import ask
 from orchestration.server import Server
 from orchestration.settings import Settings
 from orchestration.stack import Record, running_stack
+from validation.alerts import open_alerts
+from validation.alerts import troubles as alert_troubles
 from validation.landing import LandingFolder
 from warehouse.connections import Warehouse
 from warehouse.opening import open_warehouse
@@ -36,6 +38,7 @@ def show_status(settings: Settings, out: Console) -> int:
             warehouse = open_warehouse(settings.home, settings.external_url)
             _show_ledger(warehouse, out)
             _show_how_fresh(warehouse, settings, out)
+            _show_alerts(warehouse, out)
         except (WarehouseProblem, psycopg.Error) as problem:
             out.print(f"PostgreSQL: {problem}", markup=False)
     return NOT_RUNNING if record is None else 0
@@ -118,6 +121,21 @@ def _show_how_fresh(warehouse: Warehouse, settings: Settings, out: Console) -> N
         out.print(outdated_sentence(outdated), markup=False)
     for change in changes:
         out.print(f"Not in the marts yet: {change}", markup=False)
+
+
+def _show_alerts(warehouse: Warehouse, out: Console) -> None:
+    """Show what is wrong, and whether people could not be told of it."""
+    with warehouse.connect("loader", connect_timeout=5) as connection:
+        there, troubles = open_alerts(connection), alert_troubles(connection)
+    if there:
+        out.print(f"Open alerts: {len(there):,}", markup=False)
+    for alert in there[:_SHOWN]:
+        link = f" {alert.link}" if alert.link else ""
+        out.print(f"  {alert.opened_at:%Y-%m-%d %H:%M}  {alert.sentence}{link}", markup=False, soft_wrap=True)
+    if len(there) > _SHOWN:
+        out.print(f"  … and {len(there) - _SHOWN:,} more, in raw.alerts", markup=False)
+    for channel, why in troubles.items():
+        out.print(f"  Not told by {channel} yet: {why}", markup=False)
 
 
 def _ago(since: float) -> str:

@@ -91,6 +91,17 @@ def test_a_relative_path_in_the_environment_is_relative_to_the_working_folder(
         ("KEEP_RUNS_DAYS", "0", "FOOTFALL_KEEP_RUNS_DAYS is '0', but must be a whole number of days, 1 or more."),
         ("WARM", "maybe", "FOOTFALL_WARM is 'maybe', but must be true or false."),
         ("EXCLUDED_IDS", "[1", "FOOTFALL_EXCLUDED_IDS is '[1', but must be a list of names, separated by commas."),
+        ("SILENT_HOURS", "0", "FOOTFALL_SILENT_HOURS is '0', but must be a number above 0, or nothing."),
+        (
+            "ALERT_EMAIL_TO",
+            "a@b.c, b\n@b.c",
+            "FOOTFALL_ALERT_EMAIL_TO is 'a@b.c, b\\n@b.c', but must be a list of mail addresses, separated by commas.",
+        ),
+        (
+            "ALERT_SMTP",
+            "smtp://host",
+            "alert_smtp and alert_email_to go together: by which server alerts are mailed, and to whom.",
+        ),
         ("HOME", "", "FOOTFALL_HOME is empty; it must be the path of a folder."),
         (
             "DAGSTER_PROT",
@@ -125,6 +136,45 @@ def test_a_wrong_database_url_is_not_repeated(project: Path, monkeypatch: pytest
         load_settings(project)
     assert "hidden" not in str(problem.value)
     assert str(problem.value).startswith("FOOTFALL_DATABASE_URL must be a URL such as postgresql://")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ALERT_WEBHOOK", "ftp://host/hidden", "a web address such as https://example.com/hook"),
+        ("ALERT_WEBHOOK", "file:///hidden", "a web address such as https://example.com/hook"),
+        ("ALERT_WEBHOOK", "https://me:hidden@host/", "a web address such as https://example.com/hook"),
+        ("ALERT_WEBHOOK", "https://host/hidden\r\nX: y", "a web address such as https://example.com/hook"),
+        ("ALERT_WEBHOOK", "https://host:hidden/", "a web address such as https://example.com/hook"),
+        ("ALERT_SMTP", "http://me:hidden@host", "a mail server such as smtp://user:password@host:587 or smtps://host"),
+        ("ALERT_SMTP", "smtp://me:hid/den@host", "a mail server such as smtp://user:password@host:587 or smtps://host"),
+    ],
+)
+def test_a_wrong_address_of_alerts_is_not_repeated(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(PREFIX + variable, value)
+    with pytest.raises(SettingsProblem) as problem:
+        load_settings(project)
+    assert str(problem.value) == f"FOOTFALL_{variable} must be {expected}."
+
+
+def test_alerts_are_off_but_for_silence_until_somebody_is_to_be_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(project)
+    assert (settings.silent_hours, settings.alert_webhook, settings.alert_smtp, settings.alert_email_to) == (
+        24, None, None, (),
+    )  # fmt: skip
+    monkeypatch.setenv("FOOTFALL_SILENT_HOURS", "")
+    monkeypatch.setenv("FOOTFALL_ALERT_WEBHOOK", "")
+    monkeypatch.setenv("FOOTFALL_ALERT_SMTP", "smtps://me:hidden@[::1]:465")
+    monkeypatch.setenv("FOOTFALL_ALERT_EMAIL_TO", "a@example.com, b@example.com")
+    settings = load_settings(project)
+    assert settings.silent_hours is None
+    assert settings.alert_webhook is None
+    assert settings.alert_email_to == ("a@example.com", "b@example.com")
+    assert "hidden" not in repr(settings)
 
 
 def test_a_database_url_shows_in_no_print(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,16 +56,31 @@ STATEMENTS = (
         sentence text not null,
         link text,
         opened_at timestamptz not null default now(),
-        cleared_at timestamptz,
-        sent_at timestamptz,
-        cleared_sent_at timestamptz,
-        attempts integer not null default 0,
-        next_attempt_at timestamptz,
-        last_error text
+        cleared_at timestamptz
     )
     """,
     "create unique index alerts_open on raw.alerts (condition) where cleared_at is null",
     "comment on table raw.alerts is 'Conditions that people are told of: a row from when one holds to when it clears.'",
+    """
+    create table raw.alert_messages (
+        alert_id bigint not null references raw.alerts on delete cascade,
+        channel text collate "C" not null,
+        tells text collate "C" not null check (tells in ('open', 'cleared')),
+        sent_at timestamptz,
+        attempts integer not null default 0,
+        next_attempt_at timestamptz,
+        last_error text,
+        primary key (alert_id, channel, tells)
+    )
+    """,
+    "create index alert_messages_sent_at on raw.alert_messages (sent_at) where sent_at is not null",
+    "comment on table raw.alert_messages is 'Which channel was told of which alert: that it opened, that it is over.'",
+    "create index files_quarantined on raw.files (file_id) where state = 'quarantined'",
+    "create index check_outcomes_check on raw.check_outcomes (schema_name, table_name, name, decided_at)",
+    """
+    create index check_outcomes_failed on raw.check_outcomes (decided_at)
+    where severity = 'error' and status <> 'passed'
+    """,
 )
 
 COMMENTS = {
@@ -107,9 +122,13 @@ COMMENTS = {
         "link": "Where there is more.",
         "opened_at": "When it was first seen to hold.",
         "cleared_at": "When it was first seen not to hold any more.",
-        "sent_at": "When people were told.",
-        "cleared_sent_at": "When people were told that it is over.",
-        "attempts": "How often telling them was tried.",
+    },
+    "alert_messages": {
+        "alert_id": "The alert.",
+        "channel": "webhook or mail.",
+        "tells": "open: that it holds; cleared: that it is over.",
+        "sent_at": "When it was sent; none until then.",
+        "attempts": "How often that was tried.",
         "next_attempt_at": "Not before then is it tried again.",
         "last_error": "Why the last try failed.",
     },
