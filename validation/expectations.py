@@ -59,7 +59,16 @@ class Expectation:
 def _new_events(name: str, title: str, kind: str, *shown: str, **arguments: Any) -> Expectation:
     nothing = "These runs brought no event that it applies to."
     return Expectation(
-        name, title, "raw", "events", "new_events", "events", kind, arguments, ("file_name", "row_number", *shown), nothing
+        name,
+        title,
+        "raw",
+        "events",
+        "new_events",
+        "events",
+        kind,
+        arguments,
+        ("file_name", "row_number", *shown),
+        nothing,
     )
 
 

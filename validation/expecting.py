@@ -59,7 +59,9 @@ def judge_expectations(
         judged = {one.name: found for one, found in judge.all(run_ids)}
     in_order = [judged[one.name] for one in EXPECTATIONS]
     if link is not None:
-        in_order = [(replace(one, link=f"{link.rstrip('/')}/{data_docs.page_of(one)}"), result) for one, result in in_order]
+        in_order = [
+            (replace(one, link=f"{link.rstrip('/')}/{data_docs.page_of(one)}"), result) for one, result in in_order
+        ]
     data_docs.write(docs, in_order)
     return [outcome for outcome, _ in in_order]
 
