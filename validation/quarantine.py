@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,7 +26,8 @@ from validation.archive import is_still
 from validation.landing import REJECTED, Waiting, companion_of, fitting, free_path
 from validation.outcomes import Outcome
 from validation.problems import Reject
-from validation.repairing import open_content
+from validation.records import allow_long_cells
+from validation.repairing import LONGEST_LINE, open_content
 
 RejectsOf = Callable[[int, int], Mapping[int, Sequence[Reject]]]
 """The rejects of the rows from one number up to another (both included), by row."""
@@ -38,7 +39,8 @@ def set_aside(
     """Move a file into the folder of the rejected ones, write its companions, and say where it is now.
 
     `content` is the archived copy where the file's rows were judged one by one, else None. A file that has changed in
-    the meantime stays where it is: it is another drop. Companions of an earlier try at the same file are replaced.
+    the meantime stays where it is: it is another drop. Companions of an earlier try at the same file are replaced, but
+    for a rejects file in which somebody has begun to put rows right.
     Raises OSError where the folder cannot be written to.
     """
     target = free_path(_folder(landing, waiting.name) / waiting.path.name)
@@ -106,7 +108,7 @@ def _folder(landing: Path, name: str) -> Path:
 
 def _write_companions(target: Path, outcome: Outcome, content: Path | None, rejects_of: RejectsOf) -> None:
     lines = _rejects_lines(outcome, content, rejects_of, only_rejected=False)
-    _write(target.with_name(fitting(target.name, ".rejects.csv")), lines)
+    _write(target.with_name(fitting(target.name, ".rejects.csv")), lines, keeping_edits=True)
     _write(target.with_name(fitting(target.name, ".report.md")), [reports.report(outcome)])
 
 
@@ -131,12 +133,36 @@ def _rejects_lines(
             yield reports.rejects_line(row, reasons.get(row, ()), text, outcome.sha256)
 
 
-def _write(path: Path, content: Iterable[str | Sequence[str]]) -> None:
-    """Write text, or rows as CSV that spreadsheets open (a byte order mark tells them that it is UTF-8)."""
+def _write(path: Path, content: Iterable[str | Sequence[str]], *, keeping_edits: bool = False) -> None:
+    """Write text, or rows as CSV that spreadsheets open (a byte order mark tells them that it is UTF-8).
+
+    With `keeping_edits` a rejects file of other rows that lies there stays, and the new one takes a free name.
+    """
     partial = path.with_name(fitting(f".{path.name}", ".part"))
     with partial.open("w", encoding="utf-8-sig" if path.suffix == ".csv" else "utf-8", newline="") as file:
         _fill(file, content)
+    if keeping_edits and path.exists() and _would_lose_rows(path, partial):
+        path = free_path(path)
     partial.replace(path)
+
+
+def _would_lose_rows(old: Path, new: Path) -> bool:
+    """Whether a rejects file holds rows other than a new one does, whatever reasons the two give for them."""
+    allow_long_cells(LONGEST_LINE)
+    with old.open(encoding="utf-8-sig", newline="") as theirs, new.open(encoding="utf-8-sig", newline="") as ours:
+        try:
+            pairs = zip_longest(_texts(theirs), _texts(ours))
+            return any(their is not None and their != our for their, our in pairs)
+        except (UnicodeDecodeError, csv.Error):
+            return True  # It is not as it was written here.
+
+
+def _texts(file: TextIO) -> Iterator[str]:
+    for line in csv.reader(file):
+        if len(line) != len(reports.REJECTS_HEADER):
+            yield str(line)
+        elif line[1] != reports.NOT_JUDGED:
+            yield line[5]
 
 
 def _fill(file: TextIO, content: Iterable[str | Sequence[str]]) -> None:

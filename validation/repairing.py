@@ -28,7 +28,7 @@ from validation.reports import DELIMITER_NAMES, HEADER_VERDICT, NOT_JUDGED, REJE
 
 _VERDICT, _CODES, _TEXT, _FILE = 1, 3, 5, 6  # places in REJECTS_HEADER
 # A row with all its quotation marks doubled, and what stands beside it.
-_LONGEST_LINE = 2 * LONGEST_RECORD + 2**20
+LONGEST_LINE = 2 * LONGEST_RECORD + 2**20
 _DELIMITERS = {name: delimiter for delimiter, name in DELIMITER_NAMES.items()}
 _ADVICE = (
     "Take the rejects file as it was written, change nothing but the rows between « and », save it as CSV in UTF-8 and "
@@ -46,7 +46,7 @@ def open_content(path: Path) -> SourceFile | RejectsFile:
     columns = [named.get(normalise(name)) for name in REJECTS_HEADER]
     if None in columns[:_FILE]:
         return lines
-    return _opened(lines.allowing(_LONGEST_LINE), columns)
+    return _opened(lines.allowing(LONGEST_LINE), columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class RejectsFile:
     original: str | None
     _lines: SourceFile = field(repr=False)
     _columns: list[str | None] = field(repr=False)
+    _original_cell: str = field(repr=False)
 
     def chunks(self, rows: int = 100_000) -> Iterator[Chunk]:
         """Yield all rows, at most `rows` at a time; anew at each call. Raises FileProblem as SourceFile does."""
@@ -105,6 +106,8 @@ class RejectsFile:
 
     def _check_original(self, number: int, line: tuple[str, ...]) -> None:
         """Refuse lines of several rejects files in one: each has its own site and its own order of dates."""
+        if line[_FILE] == self._original_cell:
+            return
         other = _hash(line[_FILE])
         if other is not None and self.original is not None and other != self.original:
             raise FileProblem(
@@ -166,6 +169,7 @@ def _opened(lines: SourceFile, columns: list[str | None]) -> RejectsFile:
         original=_hash(line[_FILE]),
         _lines=lines,
         _columns=columns,
+        _original_cell=line[_FILE],
     )
 
 
@@ -203,8 +207,10 @@ def _verdict(line: tuple[str, ...]) -> str:
 
 def _between_marks(cell: str) -> str | None:
     """Return what stands between « and », without line ends around it; None where the marks are missing."""
-    marked = re.fullmatch(r"\s*«(.*)»\s*", cell, re.DOTALL)
-    return marked[1].strip("\r\n") if marked else None
+    marked = cell.strip()
+    if len(marked) < 2 or marked[0] != "«" or marked[-1] != "»":
+        return None
+    return marked[1:-1].strip("\r\n")
 
 
 def _hash(cell: str) -> str | None:

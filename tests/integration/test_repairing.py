@@ -16,6 +16,7 @@ from validation.corrections import release_file, replay_file, retract_file
 from validation.ledger import Ledger
 from validation.loading import load_file
 from validation.outcomes import Outcome
+from validation.outdated import outdated_files
 from validation.quarantine import rejects_of, write_rejects_file
 from warehouse.connections import Warehouse
 
@@ -101,6 +102,16 @@ class TestFromQuarantine:
         assert recorded(house, outcome).repairs == outcome.repairs
         assert (house.landing / "rejected" / "x.csv").is_file()
         house.accounts_add_up()
+
+    def test_it_is_up_to_date_once_it_is_loaded(self, house: Dropping) -> None:
+        house.load([*(row.replace("2024-05-01", "05/25/2024") for row in good_rows(8)), "05/03/2024 10:00,,C,entry"])
+        header, first, *rest = rejects_file(house)
+        mended = saved([header, first, rest[-1]], {"10:00,,C": "10:00,Q,C"})
+        assert house.load(mended, "north/mended.csv").detected.date_order == "MDY"
+        for order in ("auto", "DMY", "MDY"):
+            rules = house.with_rules(date_order=order).rules
+            with house.warehouse.connect("loader") as connection:
+                assert outdated_files(connection, rules, house.profiles, house.cameras) == []
 
     def test_only_the_rows_that_are_left_are_read(self, house: Dropping) -> None:
         house.load(FLAWED)
@@ -380,6 +391,36 @@ class TestHostileRejectsFiles:
         shutil.move(left, house.landing / left.name)
         (waiting,) = house.waiting()
         assert load_file(waiting, house.context()).state == "loaded"
+
+
+class TestWorkInHand:
+    """A rejects file that somebody is working on in the folder of the rejected is never written over."""
+
+    def judged_again(self, house: Dropping, outcome: Outcome) -> set[str]:
+        assert outcome.sha256 is not None
+        assert replay_file(outcome.sha256, house.context()).state == "quarantined"
+        return {path.name for path in (house.landing / "rejected").glob("*.csv")}
+
+    def test_stays_when_the_original_is_judged_again(self, house: Dropping) -> None:
+        original = house.load(FLAWED)
+        left = house.landing / "rejected" / "x.csv.rejects.csv"
+        assert self.judged_again(house, original) == {"x.csv", "x.csv.rejects.csv"}
+
+        for edited in (saved(rejects_file(house), FIXED, delimiter=","), saved(rejects_file(house), FIXED, "cp1252")):
+            left.write_bytes(edited)
+            names = self.judged_again(house, original)
+            assert left.read_bytes() == edited
+            assert names == {"x.csv", "x.csv.rejects.csv", "x (2).csv.rejects.csv"}
+            (house.landing / "rejected" / "x (2).csv.rejects.csv").replace(left)
+        assert len(rejects_file(house)) == 12
+
+    def test_reasons_of_today_replace_those_of_yesterday(self, house: Dropping) -> None:
+        house.load(rows := [*good_rows(8), "1999-01-01 10:00:00,P,CAM-1,entry"])
+        (sha256,) = house.row("select sha256 from raw.files")
+        house = house.with_rules(earliest_event=datetime(1998, 1, 1, tzinfo=UTC), future_tolerance_hours=-24 * 40)
+        assert replay_file(sha256, house.context()).reject_counts == {"timestamp_out_of_range": 8}
+        assert [line[1] for line in rejects_file(house)[2:]] == ["rejected"] * 8 + ["held back"]
+        assert [line[5] for line in rejects_file(house)[2:]] == [f"«{row}»" for row in rows]
 
 
 class TestSpanOfTime:
