@@ -31,7 +31,7 @@ from validation.checks import CheckOutcome, Status
 from validation.outcomes import Outcome
 from warehouse.connections import Warehouse
 
-HOSTILE = "x\nBcc: evil@example.com\n<!channel> [a](http://evil) \u202e.csv"
+HOSTILE = "x\nBcc: evil@example.com\n<!channel> [a](www.evil.example) \u202e.csv"
 
 
 class Telling(Ticks):
@@ -214,21 +214,21 @@ def test_silence_is_no_matter_where_the_setting_is_blank(telling: Telling) -> No
 
 def test_a_storm_is_one_message_and_what_comes_after_it_waits(telling: Telling, mailbox: Mailbox) -> None:
     telling.set(alert_smtp=SecretStr(mailbox.url), alert_email_to=("ops@example.com",))
-    for number in range(100):
+    for number in range(40):
         telling.quarantine(f"{number}.csv", b"nothing %d\n" % number)
     telling.run(INGEST, DagsterRunStatus.FAILURE)
-    assert telling.look() == "101 alerts are open (101 opened, 0 cleared); 2 messages sent, 0 could not be."
+    assert telling.look() == "41 alerts are open (41 opened, 0 cleared); 2 messages sent, 0 could not be."
     (told,) = telling.hook.posted
-    assert told["sentence"] == "101 new alerts: 100 quarantined files, 1 failed job."
-    assert told["alerts_in_all"] == 101
+    assert told["sentence"] == "41 new alerts: 40 quarantined files, 1 failed job."
+    assert told["alerts_in_all"] == 41
     assert [letter["Subject"] for letter in mailbox.letters] == [f"Footfall: Alert: {told['sentence']}"]
-    for number in range(100, 160):
+    for number in range(40, 60):
         telling.quarantine(f"{number}.csv", b"nothing %d\n" % number)
         telling.tick()
     assert len(telling.hook.posted) == 10, "nine one by one, then the rest waits"
     telling.make_time_pass(minutes=11)
     telling.look()
-    assert telling.hook.posted[10]["sentence"] == "51 new alerts: 51 quarantined files."
+    assert telling.hook.posted[10]["sentence"] == "11 new alerts: 11 quarantined files."
     assert len(mailbox.letters) == 11
 
 
@@ -242,7 +242,7 @@ def test_without_a_channel_alerts_are_kept_and_shown_and_told_on_the_first_one(t
     lines = screen.getvalue().splitlines()
     assert lines[0] == "Open alerts: 2"
     assert len(lines) == 3
-    assert r"x\nBcc: evil@example.com\n<!channel> [a](http://evil) \u202e.csv" in lines[2]
+    assert r"x\nBcc: evil@example.com\n<!channel> [a](www.evil.example) \u202e.csv" in lines[2]
     assert lines[1].endswith("/reports/files/2/")
     telling.set(alert_webhook=SecretStr(telling.hook.url))
     telling.look()
