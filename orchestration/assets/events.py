@@ -16,6 +16,7 @@ from psycopg import sql
 from orchestration.assets.choosing import LoadFiles, tasks
 from orchestration.assets.waits import seconds_waited
 from orchestration.checks import check_result
+from orchestration.event_log import EventLog
 from orchestration.inputs import InputProblem, Inputs, outdated_sentence
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall, statements_interruptible
@@ -93,6 +94,7 @@ def load_files(
     waited = seconds_waited(context.instance, context.run)
     settings = footfall.settings
     listener = footfall.listener(context.log)
+    log = EventLog(settings.logs)
     try:
         inputs = Inputs.read(settings)
         with footfall.warehouse.connect("loader", autocommit=True) as connection:
@@ -121,12 +123,15 @@ def load_files(
                 outcome = task.do(load)
             except CorrectionProblem as problem:
                 listener.on_problem(str(problem))
+                log.file_failed(task.name, str(problem), context.run_id)
                 problems.append(str(problem))
             except Exception as error:
                 context.log.exception(f"{task.name} could not be {config.done}.")
+                log.file_failed(task.name, str(error), context.run_id)
                 failures.append(f"{task.name}: {error}")
             else:
                 listener.on_outcome(outcome)
+                log.file(outcome, context.run_id)
                 outcomes.append(outcome)
     if failures:
         told = "\n".join(failures)
