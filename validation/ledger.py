@@ -238,7 +238,8 @@ class Ledger:
                 profile = null, encoding = null, compression = null, delimiter = null, line_ending = null,
                 date_order = null, header = null, time_formats = null, profile_fingerprint = null, local_zones = null,
                 rows_read = null, rows_loaded = null, rows_rejected = null, rows_duplicate = null, rows_held = null,
-                reject_counts = null, notices = null, released = false, seconds = null, error_code = null, error = null
+                reject_counts = null, notices = null, released = false, seconds = null,
+                stage_seconds = null, error_code = null, error = null
             where files.state <> 'loaded'
             returning file_id
             """,
@@ -296,7 +297,7 @@ class Ledger:
                 local_zones = %(local_zones)s, rows_read = %(rows_read)s, rows_loaded = %(rows_loaded)s,
                 rows_rejected = %(rows_rejected)s, rows_duplicate = %(rows_duplicate)s, rows_held = %(rows_held)s,
                 reject_counts = %(reject_counts)s, notices = %(notices)s, seconds = %(seconds)s,
-                error_code = %(error_code)s, error = %(error)s
+                stage_seconds = %(stage_seconds)s, error_code = %(error_code)s, error = %(error)s
             where file_id = %(file_id)s
             """,
             {
@@ -322,6 +323,7 @@ class Ledger:
                 "reject_counts": storable_json(outcome.reject_counts),
                 "notices": storable_json([asdict(notice) for notice in outcome.notices]),
                 "seconds": outcome.seconds,
+                "stage_seconds": storable_json(outcome.seconds_by_stage),
                 "error_code": problem and problem.code,
                 "error": problem and storable(f"{problem.sentence} {problem.advice}".strip()),
             },
