@@ -22,6 +22,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from orchestration.assets.waits import waiting_tags
+from orchestration.disk_space import disk_problem
 from orchestration.jobs import ASSET_JOB, CORRECTIONS, INGEST, files_of, ingest_config, loads_files, unfinished_runs
 from orchestration.resources import Footfall
 from orchestration.storage import instance_of
@@ -98,6 +99,7 @@ class _Tick:
     asked: dict[str, Any]
     attempts: Mapping[str, int] = field(default_factory=dict)
     unreadable: str | None = None
+    no_room: str | None = None
 
     def due(self, in_place: Sequence[str] = ()) -> list[Waiting]:
         """Look once, and return the files to ask for; those in `in_place` were renamed into place since."""
@@ -115,7 +117,13 @@ class _Tick:
         runs = [run for run in _unfinished(self.instance) if loads_files(run)]
         due = [waiting for waiting in due if not _is_covered(waiting, runs)]
         self.attempts = _attempts(self.footfall, due) if due else {}
-        return [waiting for waiting in due if waiting.shown_name in self.attempts]
+        return self._with_room([waiting for waiting in due if waiting.shown_name in self.attempts])
+
+    def _with_room(self, due: Sequence[Waiting]) -> list[Waiting]:
+        """Leave out files that there is no room for: they are not asked for, hence no attempt is made."""
+        problems = {one: disk_problem(self.footfall.settings, one.size_bytes, one.name) for one in due}
+        self.no_room = next((problem for problem in problems.values() if problem is not None), None)
+        return [one for one, problem in problems.items() if problem is None]
 
     def settled_in(self) -> float | None:
         """In how many seconds the next file will have stayed as it is for long enough; None where none has to."""
@@ -134,6 +142,8 @@ class _Tick:
         """Say why there is nothing to do."""
         if self.unreadable is not None:
             return self.unreadable
+        if self.no_room is not None:
+            return self.no_room
         waiting = len(self.looks.get("seen", {}))
         return (
             f"{waiting} files are not finished yet or are being loaded." if waiting else "The landing folder is empty."

@@ -35,6 +35,11 @@ class Server:
         """The embedded server's log."""
         return self.embedded.log_file if self.embedded else None
 
+    def limit_log(self) -> None:
+        """Keep the embedded server's log bounded."""
+        if self.embedded is not None:
+            self.embedded.limit_log()
+
     def start(self) -> Warehouse:
         """Start the server where it is ours, and prepare the warehouse in it. Raises `WarehouseProblem`."""
         if self.embedded is not None:

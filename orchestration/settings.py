@@ -164,6 +164,13 @@ class Settings(BaseSettings):
     keep_runs_days: Annotated[int, Field(ge=1, le=36500)] = _other(
         30, "a whole number of days, 1 or more", "How long Dagster's runs and their logs are kept."
     )
+    min_free_gb: float = _setting(
+        1.0,
+        _NOT_NEGATIVE,
+        "Gigabytes that loading leaves free on the disk; files wait where it could not.",
+        ge=0,
+        le=1e6,
+    )
 
     # What people are told of, and where.
     silent_hours: Annotated[float | None, BeforeValidator(_blank_is_none)] = _setting(

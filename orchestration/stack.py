@@ -25,6 +25,8 @@ from typing import IO, Any, Final
 import psutil
 
 from orchestration.addresses import dagster_address
+from orchestration.event_log import EventLog
+from orchestration.log_files import LogFile, record
 from orchestration.places import child_environment, code_socket, make_places, run_socket
 from orchestration.probes import Health, ask, port_is_taken, reload_code
 from orchestration.problems import Problem
@@ -120,10 +122,11 @@ class Stack:
 
     def __init__(self, settings: Settings, say: Say) -> None:
         self.settings = settings
-        self.say = say
+        self._print = say
+        self._events = EventLog(settings.logs)
         self.url = dagster_address(settings)
         self.stopping = threading.Event()
-        self.supervisor = Supervisor(say)
+        self.supervisor = Supervisor(self.say)
         self.server = Server(settings)
         self.warehouse: Warehouse | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
@@ -178,6 +181,11 @@ class Stack:
                 raise StackProblem(f"Not ready after {patience:g} s ({missing}). The logs are in {self.settings.logs}.")
         return False
 
+    def say(self, sentence: str) -> None:
+        """Tell the terminal, and the log of events."""
+        self._print(sentence)
+        self._events.said(sentence)
+
     def _ask_template(self) -> tuple[bool, str | None]:
         socket = run_socket(self.settings)
         return (True, None) if socket is None else is_ready(socket)
@@ -212,6 +220,7 @@ class Stack:
         self._update(database=f"{warehouse.host}:{warehouse.port}/{warehouse.database}")
 
     def _watch_database(self) -> None:
+        self.server.limit_log()
         if self.server.is_running():
             return
         now = time.monotonic()
@@ -272,7 +281,7 @@ class Stack:
         )  # fmt: skip
         if done.returncode != 0:
             log = self.settings.logs / "dagster-storage.log"
-            log.write_text(done.stdout + done.stderr)
+            LogFile(log).write(record("dagster storage", "error", done.stdout + done.stderr))
             last_words = (done.stderr or done.stdout).strip().splitlines()[-1:]
             raise StackProblem(f"Dagster's storage cannot be set up: {' '.join(last_words)} All of it is in {log}.")
         stamp.write_text(now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from typing import Final
 
@@ -10,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from orchestration.data_version import newest_version
+from orchestration.disk_space import GIGABYTE, disk_problem, folders
 from orchestration.probes import ask
 from orchestration.server import Server
 from orchestration.settings import Settings
@@ -18,11 +21,13 @@ from validation.alerts import open_alerts
 from validation.alerts import troubles as alert_troubles
 from validation.landing import LandingFolder
 from warehouse.connections import Warehouse
+from warehouse.figures import read_figures, read_runs
 from warehouse.opening import open_warehouse
 from warehouse.problems import WarehouseProblem
 
 NOT_RUNNING: Final = 3
 _SHOWN: Final = 10
+_REASONS: Final = 5
 
 
 def show_status(settings: Settings, out: Console) -> int:
@@ -33,10 +38,12 @@ def show_status(settings: Settings, out: Console) -> int:
     else:
         _show_stack(record, out)
     _show_landing(settings, out)
+    _show_disks(settings, out)
     if Server(settings).is_running():
         try:
             warehouse = open_warehouse(settings.home, settings.external_url)
             _show_ledger(warehouse, out)
+            _show_figures(warehouse, out)
             _show_how_fresh(warehouse, settings, out)
             _show_alerts(warehouse, out)
         except (WarehouseProblem, psycopg.Error) as problem:
@@ -100,6 +107,39 @@ def _show_ledger(warehouse: Warehouse, out: Console) -> None:
         figures = ["" if count is None else f"{count:,}" for count in counts]
         table.add_row(repr(name)[1:-1], state, f"{at:%Y-%m-%d %H:%M:%S}" if at else "", *figures)
     out.print(table)
+
+
+def _show_disks(settings: Settings, out: Console) -> None:
+    for what, folder in folders(settings).items():
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(folder).free / GIGABYTE
+            out.print(f"Free on the disk with {folder} ({what}): {free:,.1f} GB", markup=False)
+    if (problem := disk_problem(settings)) is not None:
+        out.print(problem, markup=False)
+
+
+def _show_figures(warehouse: Warehouse, out: Console) -> None:
+    """Show what /metrics tells: rows by fate, why they were rejected, runs, checks, and how long files took."""
+    figures, runs = read_figures(warehouse), read_runs(warehouse)
+    for when, rows in (("today", figures.rows_today), ("in all", figures.rows)):
+        out.print(f"Rows {when}: {', '.join(f'{count:,} {fate}' for fate, count in rows.items())}", markup=False)
+    if figures.rejects:
+        reasons = sorted(figures.rejects.items(), key=lambda one: (-one[1], one[0]))[:_REASONS]
+        out.print(f"Rejected most: {', '.join(f'{code} ({count:,})' for code, count in reasons)}", markup=False)
+    out.print(f"Runs: {runs.queued} queued, {runs.started} under way", markup=False)
+    not_passed = [
+        f"{count} {layer} ({severity}, {status.replace('_', ' ')})"
+        for (layer, severity, status), count in sorted(figures.checks_not_passed.items())
+    ]
+    out.print(f"Checks not passed: {', '.join(not_passed) or 'none'}", markup=False)
+    if figures.lags:
+        out.print(f"The last file was in the marts {figures.lags[0]:,.1f} s after it arrived.", markup=False)
+    if figures.unpublished:
+        out.print(
+            f"{figures.unpublished} files are not in the marts yet, the first since "
+            f"{figures.unpublished_seconds:,.0f} s ago.",
+            markup=False,
+        )
 
 
 def _show_how_fresh(warehouse: Warehouse, settings: Settings, out: Console) -> None:

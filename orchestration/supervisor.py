@@ -1,14 +1,14 @@
 """Child processes that are started, watched, restarted when they fall over, and stopped, whole groups of them.
 
 Each child leads a session of its own: Ctrl-C in the terminal reaches the supervisor alone, and stopping a child stops
-what it started. What the children are, and when they are ready, is `stack.py`'s; this module knows only processes.
+what it started. What the children are, and when they are ready, is `stack.py`'s; this module knows only processes. What
+they print goes through `log_writer.py` into their logs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -19,11 +19,12 @@ from typing import Final
 
 import psutil
 
+from orchestration.log_writer import LogWriter
+
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 # A child that ran this long has earned a quick restart again.
 STEADY_SECONDS: Final = 60.0
-LOG_LIMIT_BYTES: Final = 10_000_000
 Say = Callable[[str], None]
 
 
@@ -99,23 +100,24 @@ class Supervisor:
 
     say: Say
     children: dict[str, Child] = field(default_factory=dict)
+    logs: LogWriter = field(default_factory=LogWriter)
 
     def start(self, part: Part) -> None:
         """Start a part for the first time."""
         child = Child(part)
         self.children[part.name] = child
-        _spawn(child)
+        self._spawn(child)
 
     def watch(self) -> bool:
-        """Notice children that ended, restart those whose pause is over, bound the logs. True if anything changed."""
+        """Notice children that ended, restart those whose pause is over. True if anything changed."""
         changed = False
+        self.logs.watch()
         for child in self.children.values():
-            limit_log(child.part.log)
             if child.process is not None and child.process.poll() is not None:
                 self._fell_over(child, child.process.returncode)
                 changed = True
             elif child.process is None and child.next_start is not None and time.monotonic() >= child.next_start:
-                _spawn(child)
+                self._spawn(child)
                 child.restarts += 1
                 self.say(f"The {child.part.name} was started again.")
                 changed = True
@@ -149,6 +151,25 @@ class Supervisor:
             _signal_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
             child.process, child.identity = None, None
+        self.logs.stop()
+
+    def _spawn(self, child: Child) -> None:
+        part = child.part
+        output = self.logs.pipe_for(part.name, part.log)
+        child.process = subprocess.Popen(
+            list(part.command),
+            cwd=part.folder,
+            env=dict(part.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        child.started, child.next_start = time.monotonic(), None
+        try:
+            child.identity = Identity.of(child.process.pid)
+        except psutil.NoSuchProcess:  # It ended at once; `watch` will say so.
+            child.identity = None
 
 
 def stop_group(identity: Identity, patience: float = 10.0) -> None:
@@ -159,34 +180,6 @@ def stop_group(identity: Identity, patience: float = 10.0) -> None:
         with contextlib.suppress(psutil.TimeoutExpired):
             leader.wait(patience)
         _signal_group(identity.pid, signal.SIGKILL)
-
-
-def limit_log(log: Path, limit: int = LOG_LIMIT_BYTES) -> None:
-    """Keep a log and its predecessor within twice `limit` bytes; its writers append, so the file can be emptied."""
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > limit:
-            shutil.copyfile(log, log.with_suffix(log.suffix + ".1"))
-            os.truncate(log, 0)
-
-
-def _spawn(child: Child) -> None:
-    part = child.part
-    part.log.parent.mkdir(parents=True, exist_ok=True)
-    with part.log.open("ab") as log:
-        child.process = subprocess.Popen(
-            list(part.command),
-            cwd=part.folder,
-            env=dict(part.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    child.started, child.next_start = time.monotonic(), None
-    try:
-        child.identity = Identity.of(child.process.pid)
-    except psutil.NoSuchProcess:  # It ended at once; `watch` will say so.
-        child.identity = None
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -75,10 +75,17 @@ def cause(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Whether a disk is full, ours or PostgreSQL's: no fault of a file, and over once there is room."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, psycopg.errors.DiskFull)
+
+
 def failure(what: str, error: Exception, consequence: str) -> LoadingFailed:
     """Tell what could not be done, why, what to do about it and what comes of it (`consequence`, a sentence)."""
     advice = f"{consequence} Run 'footfall doctor' to see what is wrong."
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if is_disk_full(error):
         advice = f"The disk is full: make room. {consequence}"
     elif isinstance(error, PermissionError):
         advice = f"Give Footfall the right to read it. {consequence}"

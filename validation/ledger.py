@@ -241,7 +241,8 @@ class Ledger:
                 profile = null, encoding = null, compression = null, delimiter = null, line_ending = null,
                 date_order = null, header = null, time_formats = null, profile_fingerprint = null, local_zones = null,
                 rows_read = null, rows_loaded = null, rows_rejected = null, rows_duplicate = null, rows_held = null,
-                reject_counts = null, notices = null, released = false, seconds = null, error_code = null, error = null
+                reject_counts = null, notices = null, released = false, seconds = null,
+                stage_seconds = null, error_code = null, error = null
             where files.state <> 'loaded'
             returning file_id
             """,

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import psycopg
 
 from validation.archive import Archived, Gone, StillBeingWritten, is_still
-from validation.context import LoadContext, LoadingFailed, cause, connect, failure
+from validation.context import LoadContext, LoadingFailed, cause, connect, failure, is_disk_full
 from validation.deciding import Case, Deciding
 from validation.judging import Content
 from validation.landing import Waiting, companion_of
@@ -219,17 +219,20 @@ class _Load:
         return Outcome(state="gone", name=name, site=site)
 
     def _failed(self, arrival: Arrival, error: Exception) -> Outcome:
-        """Record a failed try; the last one puts the file into quarantine."""
+        """Record a failed try; the last one puts the file into quarantine. One for want of room does not count."""
         failure = _failure(self._waiting, error, arrival.attempts)
         try:
             # The connection may be what has failed.
             with connect(self._context.warehouse, "loader") as connection:
                 ledger = Ledger(connection)
                 arrival = ledger.reread(arrival)
-                ledger.decide_arrival(arrival, "failed", cause(error))
+                if is_disk_full(error):
+                    ledger.take_back_attempt(arrival)
+                else:
+                    ledger.decide_arrival(arrival, "failed", cause(error))
                 if arrival.sha256 is not None:
                     ledger.fail_file(arrival.sha256, cause(error), self._context.clock())
-                if arrival.attempts >= MAX_ATTEMPTS:
+                if arrival.attempts >= MAX_ATTEMPTS and not is_disk_full(error):
                     return _Load(self._waiting, self._context, connection, ledger)._given_up(arrival, cause(error))
         except (psycopg.Error, OSError):
             pass

@@ -38,6 +38,7 @@ def columns_of(outcome: Outcome, *, held: bool) -> dict[str, Any]:
         "reject_counts": storable_json(outcome.reject_counts),
         "notices": storable_json([asdict(notice) for notice in outcome.notices]),
         "seconds": outcome.seconds,
+        "stage_seconds": storable_json(outcome.seconds_by_stage),
         "error_code": problem and problem.code,
         "error": problem and storable(f"{problem.sentence} {problem.advice}".strip()),
     }

@@ -7,6 +7,7 @@ databases and tables are `preparing`'s.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import time
@@ -106,6 +107,17 @@ class EmbeddedPostgres:
         """Stop the server, cutting off whoever is connected; nothing happens where it does not run."""
         self._stop("fast", "immediate")
 
+    def limit_log(self) -> None:
+        """Begin the server's log anew where it has become long; the one before is kept.
+
+        A running server has the file open, and appends: the file is copied and emptied. What it writes in between,
+        in the blink of an eye, is lost.
+        """
+        with suppress(FileNotFoundError):
+            if self.log_file.stat().st_size > LARGEST_LOG:
+                shutil.copyfile(self.log_file, self.log_file.with_suffix(".log.1"))
+                os.truncate(self.log_file, 0)
+
     def is_running(self) -> bool:
         """Whether the server's process lives."""
         return self._postmaster() is not None
@@ -158,8 +170,7 @@ class EmbeddedPostgres:
         data = self._places.data or self._initialise()
         account = server_account(data)
         self._clear_after_crash(data)
-        if self.log_file.exists() and self.log_file.stat().st_size > LARGEST_LOG:
-            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        self.limit_log()
         tries = 1 if self._port else 5
         for attempt in range(tries):
             port = self._choose_port(fall_back=attempt > 0)

@@ -34,6 +34,20 @@ GRANTS: tuple[LiteralString, ...] = (
     "grant select, insert, update, delete on all tables in schema raw to {loader}, {maintainer}",
     "revoke insert, update, delete on raw.migration from {loader}, {maintainer}",
     "grant select on all tables in schema raw to {transformer}",
+    # What figures about the whole are made of (`figures.py`): no name of a file, no cell.
+    "grant usage on schema raw to {api}",
+    """
+    grant select (
+        file_id, state, arrived_at, finished_at, batch_id, rows_read, rows_loaded, rows_rejected, rows_duplicate,
+        rows_held, reject_counts, stage_seconds
+    ) on raw.files to {api}
+    """,
+    """
+    grant select (run_id, schema_name, table_name, name, layer, severity, status, decided_at)
+    on raw.check_outcomes to {api}
+    """,
+    "grant select (kind, cleared_at) on raw.alerts to {api}",
+    "grant select on raw.batches to {api}",
     "grant usage on schema marts to {maintainer}, {api}, {bi_reader}",
     "grant select on all tables in schema marts to {maintainer}, {api}, {bi_reader}",
     """

@@ -49,10 +49,14 @@ class LoadFiles(dg.Config):
 
 @dataclass(frozen=True)
 class Task:
-    """One file and what is to be done with it. `do` may raise CorrectionProblem or LoadingFailed."""
+    """One file and what is to be done with it. `do` may raise CorrectionProblem or LoadingFailed.
+
+    `size_bytes` is how much is to be loaded, where that is known.
+    """
 
     name: str
     do: Callable[[LoadContext], Outcome]
+    size_bytes: int = 0
 
 
 def tasks(
@@ -68,7 +72,8 @@ def tasks(
     """
     match config.do:
         case "load":
-            return [Task(one.shown_name, partial(load_file, one)) for one in _waiting(folder, config.files)]
+            waiting = _waiting(folder, config.files)
+            return [Task(one.shown_name, partial(load_file, one), one.size_bytes) for one in waiting]
         case "replay" if config.files is None:
             return _replays(connection, inputs, note, all_loaded=config.all_loaded)
         case kind:

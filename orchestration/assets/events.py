@@ -16,6 +16,8 @@ from psycopg import sql
 from orchestration.assets.choosing import LoadFiles, tasks
 from orchestration.assets.waits import seconds_waited
 from orchestration.checks import check_result
+from orchestration.disk_space import disk_problem
+from orchestration.event_log import EventLog
 from orchestration.inputs import InputProblem, Inputs, outdated_sentence
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall, statements_interruptible
@@ -24,7 +26,7 @@ from validation.checks import CheckOutcome, Status, severity
 from validation.corrections import CorrectionProblem
 from validation.landing import LandingFolder
 from validation.loading import LoadContext
-from validation.outcomes import Outcome
+from validation.outcomes import Outcome, on_one_line
 from validation.reports import prose, reasons_table, rejects_table
 from validation.row_checks import ROW_CHECKS, over_all, row_outcomes
 
@@ -93,6 +95,7 @@ def load_files(
     waited = seconds_waited(context.instance, context.run)
     settings = footfall.settings
     listener = footfall.listener(context.log)
+    log = EventLog(settings.logs)
     try:
         inputs = Inputs.read(settings)
         with footfall.warehouse.connect("loader", autocommit=True) as connection:
@@ -115,18 +118,28 @@ def load_files(
     outcomes: list[Outcome] = []
     problems: list[str] = []
     failures: list[str] = []
+    held: list[str] = []
     with footfall.interruptible(context), statements_interruptible():
         for task in todo:
+            # Asked before each: the one before has taken some. Taking a file back needs next to nothing.
+            if config.do != "retract" and (no_room := disk_problem(settings, task.size_bytes, task.name)) is not None:
+                held.append(f"{on_one_line(task.name)} was not {config.done}. {no_room}")
+                listener.on_problem(held[-1])
+                log.file_failed(task.name, held[-1], context.run_id)
+                continue
             try:
                 outcome = task.do(load)
             except CorrectionProblem as problem:
                 listener.on_problem(str(problem))
+                log.file_failed(task.name, str(problem), context.run_id)
                 problems.append(str(problem))
             except Exception as error:
                 context.log.exception(f"{task.name} could not be {config.done}.")
+                log.file_failed(task.name, str(error), context.run_id)
                 failures.append(f"{task.name}: {error}")
             else:
                 listener.on_outcome(outcome)
+                log.file(outcome, context.run_id)
                 outcomes.append(outcome)
     if failures:
         told = "\n".join(failures)
@@ -136,7 +149,7 @@ def load_files(
             listener.on_note(outdated_sentence(outdated))
         found = _judge(connection, outcomes, problems)
         check_log.record(connection, context.run_id, found.kept)
-        yield from _results(connection, outcomes, problems, waited, found)
+        yield from _results(connection, outcomes, [*problems, *held], waited, found)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from orchestration.assets.stages import Stages
 from orchestration.checks import check_result
 from orchestration.data_version import newest_version, version_sentence
 from orchestration.dbt_running import DbtProblem
+from orchestration.event_log import EventLog
 from orchestration.launcher import begin_work
 from orchestration.resources import Footfall
 from validation import check_log
@@ -78,6 +79,7 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         begin_work(context.instance, context.run_id)
         listener = footfall.listener(context.log)
+        events = EventLog(footfall.settings.logs)
         dbt = footfall.dbt
         with footfall.warehouse.connect("transformer", autocommit=True) as connection:
             before = newest_version(connection)
@@ -103,11 +105,15 @@ def build_models_asset(manifest: Mapping[str, Any]) -> dg.AssetsDefinition:
                                     why_none = "see above"
             except DbtProblem as problem:
                 listener.on_note(version_sentence(before, newest_version(connection), "a step or a check failed"))
+                events.build_failed(str(problem), context.run_id)
                 raise dg.Failure(str(problem), allow_retries=False) from None
             finally:
                 with footfall.warehouse.connect("loader") as loader:
                     check_log.record(loader, context.run_id, outcomes)
-            listener.on_note(version_sentence(before, newest_version(connection), why_none))
+            after = newest_version(connection)
+            listener.on_note(version_sentence(before, after, why_none))
+            if after is not None and after != before:
+                events.published(after, stages.seconds, context.run_id)
 
     return build_models
 

@@ -19,6 +19,11 @@ class Stages:
         self._models_done: float | None = None
         self._seconds: dict[str, float] = {}
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The split; empty until something was published."""
+        return dict(self._seconds)
+
     def hear(self, event: Mapping[str, Any]) -> None:
         """Take note of an event of dbt."""
         now = datetime.fromisoformat(event["info"]["ts"]).timestamp()

@@ -1,7 +1,8 @@
-"""The supervisor, with real processes: restarts, whole groups stopped, logs bounded, identities not mistaken."""
+"""The supervisor, with real processes: restarts, whole groups stopped, output kept, identities not mistaken."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.supervisor import Identity, Part, Supervisor, limit_log, stop_group
+from orchestration.supervisor import Identity, Part, Supervisor, stop_group
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 # A part that starts a process of its own, and tells its number.
@@ -48,6 +49,11 @@ def part(folder: Path, code: str, name: str = "part") -> Part:
     return Part(name, [sys.executable, "-c", code], dict(os.environ), folder, folder / "logs" / f"{name}.log")
 
 
+def printed(folder: Path, name: str = "part") -> list[str]:
+    log = folder / "logs" / f"{name}.log"
+    return [json.loads(line)["message"] for line in log.read_text().splitlines()] if log.exists() else []
+
+
 def pid(supervisor: Supervisor, name: str = "part") -> int:
     process = supervisor.children[name].process
     assert process is not None
@@ -56,7 +62,7 @@ def pid(supervisor: Supervisor, name: str = "part") -> int:
 
 def test_a_part_writes_its_log_and_leads_its_own_session(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(part(tmp_path, SLEEPS))
-    until(lambda: (tmp_path / "logs" / "part.log").read_text() == "here\n")
+    until(lambda: printed(tmp_path) == ["here"])
     assert os.getsid(pid(supervisor)) == pid(supervisor)
     assert not supervisor.watch()
 
@@ -81,9 +87,8 @@ def test_what_a_fallen_part_had_started_does_not_go_on_beside_the_new_one(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     supervisor.start(part(tmp_path, HAS_A_CHILD))
-    log = tmp_path / "logs" / "part.log"
-    until(lambda: log.read_text().endswith("\n"))
-    grandchild = psutil.Process(int(log.read_text().split()[0]))
+    until(lambda: printed(tmp_path))
+    grandchild = psutil.Process(int(printed(tmp_path)[0].split()[0]))
     os.kill(pid(supervisor), signal.SIGKILL)
     until(supervisor.watch)
     until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
@@ -116,8 +121,7 @@ def test_stopping_ends_the_last_started_first_and_kills_whoever_does_not_listen(
     supervisor.start(part(tmp_path, SLEEPS, "first"))
     supervisor.start(part(tmp_path, STUBBORN, "second"))
     for name in ("first", "second"):
-        log = tmp_path / "logs" / f"{name}.log"
-        until(lambda log=log: log.read_text() == "here\n")
+        until(lambda name=name: printed(tmp_path, name) == ["here"])
     identities = [Identity.of(pid(supervisor, name)) for name in ("first", "second")]
     supervisor.stop(patience=8)
     assert said == ["The second did not stop within 8 s and was killed."]
@@ -127,7 +131,7 @@ def test_stopping_ends_the_last_started_first_and_kills_whoever_does_not_listen(
 
 def test_a_group_of_somebody_else_is_stopped_by_its_identity(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start(part(tmp_path, STUBBORN))
-    until(lambda: (tmp_path / "logs" / "part.log").read_text() == "here\n")
+    until(lambda: printed(tmp_path) == ["here"])
     identity = Identity.of(pid(supervisor))
     stop_group(Identity(identity.pid, identity.created - 3600), patience=0.2)
     assert identity.process() is not None, "a later process with that number is not touched"
@@ -140,18 +144,3 @@ def test_an_identity_is_not_mistaken_for_another_process() -> None:
     assert me.process() is not None
     assert Identity(me.pid, me.created - 100).process() is None
     assert Identity(2**22 + 1, me.created).process() is None
-
-
-def test_a_log_is_bounded_while_its_writer_goes_on(tmp_path: Path) -> None:
-    log = tmp_path / "part.log"
-    with log.open("ab", buffering=0) as writer:
-        writer.write(b"a" * 1000)
-        limit_log(log, limit=1000)
-        assert log.stat().st_size == 1000
-        writer.write(b"b")
-        limit_log(log, limit=1000)
-        assert log.stat().st_size == 0
-        writer.write(b"c")
-    assert log.read_bytes() == b"c"
-    assert (tmp_path / "part.log.1").read_bytes() == b"a" * 1000 + b"b"
-    limit_log(tmp_path / "absent.log")

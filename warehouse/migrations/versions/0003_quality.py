@@ -10,7 +10,8 @@ STATEMENTS = (
     alter table raw.files
         add column repairs_file_id bigint references raw.files,
         add column first_event_time timestamptz,
-        add column last_event_time timestamptz
+        add column last_event_time timestamptz,
+        add column stage_seconds jsonb
     """,
     "create index files_repairs on raw.files (repairs_file_id) where repairs_file_id is not null",
     """
@@ -36,6 +37,8 @@ STATEMENTS = (
     """,
     "create index check_outcomes_file on raw.check_outcomes (file_id) where file_id is not null",
     "create index check_outcomes_decided_at on raw.check_outcomes (decided_at)",
+    # Leads from each check to the last run that made it.
+    "create index check_outcomes_check on raw.check_outcomes (schema_name, table_name, name, decided_at)",
     "comment on table raw.check_outcomes is 'What each check found, per run, and per file where it judged one.'",
     """
     create table raw.file_reports (
@@ -88,6 +91,7 @@ COMMENTS = {
         "repairs_file_id": "The file whose rejected rows this one brings again, put right.",
         "first_event_time": "The earliest time of its good rows.",
         "last_event_time": "The latest time of its good rows, ends of intervals included.",
+        "stage_seconds": "How long each stage took: hash, read, validate, load.",
     },
     "check_outcomes": {
         "run_id": "The run that checked.",
