@@ -173,10 +173,10 @@ def test_loaded_files_have_warnings_as_their_verdicts_say(house: Dropping, model
     outcomes["clean.csv "] = house.load(csv_of(good_rows(60, "T")), "clean.csv ")
     retract_file(str(house.load(csv_of([*good_rows(60, "U"), bad]), "gone.csv").sha256), house.context())
     models.build()
-    told = {file_id: warned for file_id, warned in models.rows("file_quality", "file_id, has_warnings")}
+    told = dict(models.rows("file_quality", "file_id, has_warnings"))
     for name, found in outcomes.items():
         assert told[found.file_id] == (found.state == "loaded" and found.has_warnings), name
-    assert {warned for warned in told.values()} == {True, False}
+    assert set(told.values()) == {True, False}
     assert models.rows("file_quality", "has_warnings", "file_id")[-1] == (False,), "a retracted one has none"
     notices = {name: len(found.notices) for name, found in outcomes.items()}
     counted = dict(models.rows("file_quality", "file_name, notice_count"))
