@@ -14,10 +14,10 @@ import psycopg
 from rich.console import Console
 
 from orchestration.places import make_places
-from orchestration.probes import ask, port_is_taken
+from orchestration.probes import ask, pages_answer, port_is_taken
 from orchestration.server import Server
 from orchestration.settings import Settings, SettingsProblem
-from orchestration.stack import Record, running_stack
+from orchestration.stack import Record, ports, running_stack
 from validation.cameras import CameraListProblem, read_cameras
 from validation.landing import LandingFolder
 from validation.profiles import ProfileProblem, load_profiles
@@ -90,14 +90,15 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 def _ports(settings: Settings, record: Record | None) -> Iterator[Finding]:
     if record is not None:
         return
-    if port_is_taken(settings.bind, settings.dagster_port):
-        yield Finding(
-            "bad",
-            f"Port {settings.dagster_port} at {settings.bind} is taken, or the address is not this machine's.",
-            "Set FOOTFALL_DAGSTER_PORT to a free one, or FOOTFALL_BIND to an address of this machine.",
-        )
-    else:
-        yield Finding("good", f"Port {settings.dagster_port} is free for Dagster's page.")
+    for port, what, setting in ports(settings):
+        if port_is_taken(settings.bind, port):
+            yield Finding(
+                "bad",
+                f"Port {port} at {settings.bind} ({what}) is taken, or the address is not this machine's.",
+                f"Set {setting} to a free one, or FOOTFALL_BIND to an address of this machine.",
+            )
+        else:
+            yield Finding("good", f"Port {port} is free for {what}.")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
@@ -195,3 +196,7 @@ def _stack(record: Record | None) -> Iterator[Finding]:
         yield Finding("bad", f"No sign of life from {', '.join(silent)}.", "See daemon.log; `footfall down`, then up.")
     else:
         yield Finding("good", f"{record.url} answers, and all of Dagster's daemons live.")
+    if pages_answer(record.pages_url):
+        yield Finding("good", f"{record.pages_url} answers.")
+    else:
+        yield Finding("bad", f"{record.pages_url} does not answer.", "See pages.log in FOOTFALL_HOME/logs.")

@@ -107,10 +107,18 @@ def _in_haste(url: str) -> str:
     return urlunsplit(parts._replace(path="/", query=urlencode(query, quote_via=quote)))
 
 
-def child_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
-    """Return the whole environment of a child process: this machine's, and Dagster's."""
+def plain_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment of a child process that has nothing to do with Dagster: this machine's, and the settings.
+
+    It finds the database by its settings: no password is on a command line, where every user of the machine sees it.
+    """
     machine = machine_environment()
     # Where this is set, each process compiles everything that it imports anew.
     machine.pop("PYTHONDONTWRITEBYTECODE", None)
     path = os.pathsep.join(filter(None, [str(PROJECT), machine.get("PYTHONPATH", "")]))
-    return machine | dagster_environment(settings, warehouse) | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return machine | settings.environment() | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def child_environment(settings: Settings, warehouse: Warehouse) -> dict[str, str]:
+    """Return the whole environment of a child process that is Dagster's: what every child has, and Dagster's own."""
+    return plain_environment(settings) | dagster_environment(settings, warehouse)

@@ -1,4 +1,4 @@
-"""Questions to the running web server, over HTTP: is it there, is our code loaded, do the daemons live.
+"""Questions to the running web servers, over HTTP: are they there, is our code loaded, do the daemons live.
 
 Asked this way, because whoever asks (the supervisor, `footfall status`) need not import Dagster.
 """
@@ -61,6 +61,15 @@ def ask(url: str, timeout: float = 3.0) -> Health:
         code_error=errors[0] if errors else None,
         heartbeats={one["daemonType"]: one["lastHeartbeatTime"] or 0.0 for one in statuses if one["required"]},
     )
+
+
+def pages_answer(url: str, timeout: float = 3.0) -> bool:
+    """Whether the process of our own pages at `url` answers."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=timeout) as answer:  # noqa: S310 - our own web server's
+            return bool(json.load(answer) == {"status": "ok"})
+    except (OSError, ValueError):
+        return False
 
 
 def reload_code(url: str) -> None:

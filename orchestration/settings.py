@@ -34,7 +34,10 @@ OTHER_NAMES: Final = frozenset({"CONFIG", "CODE_SOCKET", "RUN_SOCKET", "DAGSTER_
 OTHER_PREFIXES: Final = ("DB_",)
 # Where Footfall is and how its parts work together. What runs of it keeps these until it is started again, whatever the
 # settings file says by then.
-FIXED_AT_START: Final = ("home", "landing", "bind", "dagster_port", "api_port", "database_url", "warm")
+FIXED_AT_START: Final = (
+    *("home", "landing", "bind", "dagster_port", "api_port", "allowed_hosts"),
+    *("database_url", "warm"),
+)
 
 SECRETS: Final = frozenset({"database_url", "alert_webhook", "alert_smtp"})
 
@@ -149,7 +152,8 @@ class Settings(BaseSettings):
         "127.0.0.1", "an address of this machine", "The address at which the web pages listen."
     )
     dagster_port: Port = _other(3000, "a port number from 1 to 65535", "Dagster's web page.")
-    api_port: Port = _other(8000, "a port number from 1 to 65535", "The API.")
+    api_port: Port = _other(8000, "a port number from 1 to 65535", "The quality page and the reports.")
+    allowed_hosts: Words = _other((), _NAMES, "Names by which others call these pages, besides localhost.")
     database_url: Annotated[SecretStr | None, BeforeValidator(_blank_is_none), AfterValidator(_database_url)] = _other(
         None,
         "a URL such as postgresql://user:password@host:5432/database",
@@ -316,6 +320,8 @@ def _as_text(value: object) -> str:
         return value.get_secret_value()
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return "" if value is None else str(value)
 
 

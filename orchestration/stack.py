@@ -1,4 +1,4 @@
-"""The running whole: PostgreSQL, the run template, Dagster's code server, web server and daemon, kept by `footfall up`.
+"""The running whole, kept by `footfall up`: PostgreSQL, Dagster's parts, the run template among them, and the pages.
 
 What is started in which order, when it counts as ready, what happens when a part falls over, and the record by which
 `footfall down` and `footfall status` find it from elsewhere. Processes as such are `supervisor.py`'s.
@@ -24,11 +24,11 @@ from typing import IO, Any, Final
 
 import psutil
 
-from orchestration.addresses import dagster_address
+from orchestration.addresses import api_address, dagster_address
 from orchestration.event_log import EventLog
 from orchestration.log_files import LogFile, record
-from orchestration.places import child_environment, code_socket, make_places, run_socket
-from orchestration.probes import Health, ask, port_is_taken, reload_code
+from orchestration.places import child_environment, code_socket, make_places, plain_environment, run_socket
+from orchestration.probes import Health, ask, pages_answer, port_is_taken, reload_code
 from orchestration.problems import Problem
 from orchestration.run_socket import is_ready
 from orchestration.server import Server
@@ -54,6 +54,7 @@ class Record:
     started: float
     ready: bool = False
     database: str = ""
+    pages_url: str = ""
     children: dict[str, Identity] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
 
@@ -125,12 +126,13 @@ class Stack:
         self._print = say
         self._events = EventLog(settings.logs)
         self.url = dagster_address(settings)
+        self.pages_url = api_address(settings)
         self.stopping = threading.Event()
         self.supervisor = Supervisor(self.say)
         self.server = Server(settings)
         self.warehouse: Warehouse | None = None
         self._guardian: subprocess.Popen[bytes] | None = None
-        self._record = Record(Identity.of(os.getpid()), self.url, time.time())
+        self._record = Record(Identity.of(os.getpid()), self.url, time.time(), pages_url=self.pages_url)
         self._lock: IO[str]
         self._database_pause = FIRST_PAUSE_SECONDS
         self._database_retry: float | None = None
@@ -144,7 +146,7 @@ class Stack:
         make_places(self.settings)
         with self._alone() as lock, self._signals():
             self._lock = lock
-            self._refuse_taken_port()
+            self._refuse_taken_ports()
             self._write_record()
             self._start_guardian()
             try:
@@ -161,7 +163,7 @@ class Stack:
                 _record_file(self.settings).unlink(missing_ok=True)
 
     def wait_until_ready(self, patience: float = READY_SECONDS) -> bool:
-        """Wait until the web page answers, all code is loaded and the daemons live; False if stopped meanwhile.
+        """Wait until all pages answer, all code is loaded and the daemons live; False if stopped meanwhile.
 
         Raises `StackProblem` where the code cannot be loaded or it takes too long.
         """
@@ -170,14 +172,17 @@ class Stack:
             self.watch()
             health = ask(self.url)
             template_is_ready, template_error = self._ask_template()
-            if health.is_ready(self._record.started) and template_is_ready:
+            rest_is_ready = health.is_ready(self._record.started) and template_is_ready
+            if rest_is_ready and pages_answer(self.pages_url):
                 self._update(ready=True)
                 return True
             if health.code_error and code_socket(self.settings).exists() and time.time() - looked_again > 2:
                 looked_again = time.time()
                 reload_code(self.url)
             if time.time() - started > patience:
-                missing = health.code_error or template_error or _what_is_missing(health, template_is_ready)
+                missing = (
+                    health.code_error or template_error or _what_is_missing(health, template_is_ready, rest_is_ready)
+                )
                 raise StackProblem(f"Not ready after {patience:g} s ({missing}). The logs are in {self.settings.logs}.")
         return False
 
@@ -198,6 +203,7 @@ class Stack:
     def where_to_look(self) -> list[str]:
         """Return the lines that tell where everything is."""
         return [
+            f"Quality      {self.pages_url}/quality",
             f"Dagster      {self.url}",
             f"PostgreSQL   {self._record.database}",
             f"Drop files   {self.settings.landing}",
@@ -261,9 +267,11 @@ class Stack:
                 *("--host", self.settings.bind, "--port", str(self.settings.dagster_port)),
             ],
         }
-        for name, command in commands.items():
+        plain = {"pages": [python, "-m", "orchestration.pages"]}
+        for name, command in (commands | plain).items():
             log = self.settings.logs / f"{name.replace(' ', '-')}.log"
-            self.supervisor.start(Part(name, command, environment, PROJECT, log))
+            its_own = plain_environment(self.settings) if name in plain else environment
+            self.supervisor.start(Part(name, command, its_own, PROJECT, log))
         self._update()
 
     def _make_dagster_tables(self, warehouse: Warehouse, environment: dict[str, str]) -> None:
@@ -286,12 +294,19 @@ class Stack:
             raise StackProblem(f"Dagster's storage cannot be set up: {' '.join(last_words)} All of it is in {log}.")
         stamp.write_text(now)
 
-    def _refuse_taken_port(self) -> None:
-        if port_is_taken(self.settings.bind, self.settings.dagster_port):
+    def _refuse_taken_ports(self) -> None:
+        bind = self.settings.bind
+        if self.settings.dagster_port == self.settings.api_port:
             raise StackProblem(
-                f"Nothing can listen at {self.settings.bind}, port {self.settings.dagster_port} (Dagster): another "
-                "program has it, or the address is not this machine's. Set FOOTFALL_DAGSTER_PORT to a free one."
+                f"Dagster and the quality page cannot both have port {self.settings.api_port}. "
+                "Set FOOTFALL_API_PORT to another one."
             )
+        for port, what, setting in ports(self.settings):
+            if port_is_taken(bind, port):
+                raise StackProblem(
+                    f"Nothing can listen at {bind}, port {port} ({what}): another program has it, or the address is "
+                    f"not this machine's. Set {setting} to a free one."
+                )
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[IO[str]]:
@@ -359,10 +374,20 @@ class Stack:
         new.replace(file)
 
 
-def _what_is_missing(health: Health, template_is_ready: bool) -> str:
+def _what_is_missing(health: Health, template_is_ready: bool, rest_is_ready: bool) -> str:
     if not health.answers:
-        return "the web page does not answer"
-    return "a daemon" if template_is_ready else "the run template"
+        return "Dagster's web page does not answer"
+    if not template_is_ready:
+        return "the run template"
+    return "the quality page does not answer" if rest_is_ready else "a daemon"
+
+
+def ports(settings: Settings) -> list[tuple[int, str, str]]:
+    """Return the ports at which the stack listens: which, for what, and by which setting."""
+    return [
+        (settings.dagster_port, "Dagster", "FOOTFALL_DAGSTER_PORT"),
+        (settings.api_port, "the quality page", "FOOTFALL_API_PORT"),
+    ]
 
 
 def _record_file(settings: Settings) -> Path:

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from orchestration.data_version import newest_version
 from orchestration.disk_space import GIGABYTE, disk_problem, folders
-from orchestration.probes import ask
+from orchestration.probes import ask, pages_answer
 from orchestration.server import Server
 from orchestration.settings import Settings
 from orchestration.stack import Record, running_stack
@@ -53,6 +53,7 @@ def show_status(settings: Settings, out: Console) -> int:
 
 def _show_stack(record: Record, out: Console) -> None:
     out.print(f"Footfall is running (process {record.keeper.pid}, for {_ago(record.started)}).", markup=False)
+    out.print(f"  Quality      {record.pages_url}/quality", markup=False)
     out.print(f"  Dagster      {record.url}", markup=False)
     out.print(f"  PostgreSQL   {record.database}", markup=False)
     for name, child in record.children.items():
@@ -62,9 +63,11 @@ def _show_stack(record: Record, out: Console) -> None:
         out.print(f"  {name:<12} {state} (process {child.pid}{told})", markup=False)
     health = ask(record.url)
     if not health.answers:
-        out.print("  The web page does not answer (yet).", markup=False)
+        out.print("  Dagster's web page does not answer (yet).", markup=False)
     elif health.code_error:
         out.print(f"  Our code cannot be loaded: {health.code_error}", markup=False)
+    if not pages_answer(record.pages_url):
+        out.print("  The quality page does not answer (yet).", markup=False)
     silent = [name for name, beat in health.heartbeats.items() if time.time() - beat > 120]
     if silent:
         out.print(f"  No sign of life for two minutes: {', '.join(silent)}", markup=False)

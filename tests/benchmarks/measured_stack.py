@@ -81,7 +81,7 @@ class MeasuredStack(Installation):
     def instance(self) -> dg.DagsterInstance:
         """Dagster's storage, to look up what a run said of itself."""
         if self._instance is None:
-            settings = Settings(home=self.home, landing=self.landing, dagster_port=self.port)
+            settings = Settings(home=self.home, landing=self.landing, dagster_port=self.port, api_port=self.api_port)
             set_environment(dagster_environment(settings, EmbeddedPostgres(self.home).warehouse()))
             self._instance = dg.DagsterInstance.get()
         return self._instance

@@ -38,10 +38,10 @@ def until(condition: Callable[[], object], what: str, patience: float = PATIENCE
         time.sleep(0.2)
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports() -> tuple[int, int]:
+    """Two ports that are free: the second is chosen while the first is held, so that they differ."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as one, closing(socket.create_server(("127.0.0.1", 0))) as two:
+        return int(one.getsockname()[1]), int(two.getsockname()[1])
 
 
 class Installation:
@@ -51,8 +51,9 @@ class Installation:
         self.warm = warm
         self.home = folder / "a home"
         self.landing = folder / "landing here"
-        self.port = free_port()
+        self.port, self.api_port = free_ports()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.pages_url = f"http://127.0.0.1:{self.api_port}"
         self.up: subprocess.Popen[bytes] | None = None
         self.output = folder / "up.log"
         self.config = folder / "my settings.toml"
@@ -67,6 +68,7 @@ class Installation:
             "FOOTFALL_HOME": str(self.home),
             "FOOTFALL_LANDING": str(self.landing),
             "FOOTFALL_DAGSTER_PORT": str(self.port),
+            "FOOTFALL_API_PORT": str(self.api_port),
             "FOOTFALL_DATABASE_URL": self.database_url,
             "FOOTFALL_SETTLE_SECONDS": "0.5",
             "FOOTFALL_WARM": str(self.warm),

@@ -25,7 +25,7 @@ from warehouse.embedded import EmbeddedPostgres
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
-PARTS = ["run template", "code server", "daemon", "web server"]
+PARTS = ["run template", "code server", "daemon", "web server", "pages"]
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,11 @@ from warehouse.connections import Warehouse
 @pytest.fixture
 def settings(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings by which the doctor finds the tests' server running."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with closing(socket.create_server(("127.0.0.1", 0))) as one, closing(socket.create_server(("127.0.0.1", 0))) as two:
+        chosen = {"dagster_port": one.getsockname()[1], "api_port": two.getsockname()[1]}
     monkeypatch.setattr(Server, "is_running", lambda _self: True)
     monkeypatch.setattr(doctor, "open_warehouse", lambda *_where: warehouse)
-    settings = Settings(home=tmp_path / "home", landing=tmp_path / "landing", dagster_port=port)
+    settings = Settings(home=tmp_path / "home", landing=tmp_path / "landing", **chosen)
     make_places(settings)
     return settings
 
@@ -64,12 +63,17 @@ def test_each_thing_that_is_wrong_is_told_with_what_to_do(
         connection.execute("update raw.migration set version_num = '0000'")
     later = time.time() + 3600
     monkeypatch.setattr("orchestration.doctor.time.time", lambda: later)
-    with closing(socket.create_server(("127.0.0.1", settings.dagster_port))):
+    with (
+        closing(socket.create_server(("127.0.0.1", settings.dagster_port))),
+        closing(socket.create_server(("127.0.0.1", settings.api_port))),
+    ):
         found = bad(settings)
     told = "\n".join(f"{finding.state} {finding.sentence} {finding.advice}" for finding in found)
     for words in (
-        f"bad Port {settings.dagster_port} at 127.0.0.1 is taken",
+        f"bad Port {settings.dagster_port} at 127.0.0.1 (Dagster) is taken",
         "Set FOOTFALL_DAGSTER_PORT to a free one",
+        f"bad Port {settings.api_port} at 127.0.0.1 (the quality page) is taken",
+        "Set FOOTFALL_API_PORT to a free one",
         "bad The tables are at step 0000 of",
         "Mars/Base",
         "mine.yml",
@@ -77,7 +81,7 @@ def test_each_thing_that_is_wrong_is_told_with_what_to_do(
         "warning 'old.csv' has been waiting for more than ten minutes. Start Footfall, or run `footfall ingest`.",
     ):
         assert words in told
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_a_single_user_is_a_warning(settings: Settings, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,8 @@
     ref('kpis'),
     function('kpis_between'),
     ref('file_quality'),
+    ref('quality_daily'),
+    ref('failed_checks'),
 ] %}
 with
 
@@ -41,9 +43,10 @@ parameters as (
     from {{ source('raw', 'parameters') }}
 ),
 
+/* Not what reports say of them: a report is written after the version that it tells of. */
 files as (
     select string_agg(files::text, ' ' order by file_id) as accounts
-    from {{ ref('file_quality') }} as files
+    from {{ ref('stg_files') }} as files
 ),
 
 /* What a newer Footfall may compute otherwise without touching a stored row. */

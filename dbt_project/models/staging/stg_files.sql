@@ -17,7 +17,12 @@ final as (
         rows_loaded,
         rows_rejected,
         rows_duplicate,
-        rows_held
+        rows_held,
+        first_event_time,
+        last_event_time,
+        repairs_file_id,
+        coalesce(jsonb_array_length(notices), 0)::bigint as notice_count,
+        state = 'loaded' and (rows_rejected > 0 or {{ has_alarming_notice('notices') }}) as has_warnings
     from files
 )
 
