@@ -5,6 +5,7 @@ Started by the stack as `python -m orchestration.pages`. It imports neither Dags
 
 from __future__ import annotations
 
+from orchestration.observing import observed
 from orchestration.settings import load_settings
 from serving.app import build_app
 from serving.database import Database
@@ -16,7 +17,8 @@ def main() -> None:
     """Serve the pages until told to stop."""
     settings = load_settings()
     database = Database(lambda: open_warehouse(settings.home, settings.external_url))
-    app = build_app(settings.reports, database, allowed_hosts=(settings.bind, *settings.allowed_hosts))
+    allowed_hosts = (settings.bind, *settings.allowed_hosts)
+    app = build_app(settings.reports, database, observed=observed(settings), allowed_hosts=allowed_hosts)
     serve(app, settings.bind, settings.api_port)
 
 

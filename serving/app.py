@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from serving import quality
+from serving import metrics, quality
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
 from serving.rendering import error_page
@@ -48,15 +48,22 @@ class Pages(FastAPI):
 
 
 def build_app(
-    reports: Path, database: Database, *, allowed_hosts: Collection[str] = (), clock: Callable[[], datetime] = now
+    reports: Path,
+    database: Database,
+    *,
+    observed: metrics.Observed | None = None,
+    allowed_hosts: Collection[str] = (),
+    clock: Callable[[], datetime] = now,
 ) -> FastAPI:
     """Return the application.
 
     `reports` is the folder whose files are served under /reports, `database` what the pages are read from,
-    `allowed_hosts` the names of this server besides localhost and its numbers, `clock` tells the present in UTC.
+    `observed` what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers, `clock` tells the present in UTC.
     """
     app = Pages(allowed_hosts)
     app.include_router(quality.build_router(database, reports, clock))
+    if observed is not None:
+        app.include_router(metrics.build_router(observed))
     app.add_api_route("/", _home, methods=READING)
     app.add_api_route("/health", _health, methods=READING)
     app.mount("/reports", ReportFiles(reports), name="reports")

@@ -4,8 +4,6 @@ A report is written at once, and again when the expectations are known: those ta
 report is made in `validation.file_report`, what is expected stands in `validation.expectations`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
