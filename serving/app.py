@@ -57,8 +57,9 @@ def build_app(
 ) -> FastAPI:
     """Return the application.
 
-    `reports` is the folder whose files are served under /reports, `database` what the pages are read from,
-    `observed` what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers, `clock` tells the present in UTC.
+    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `observed`
+    what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and
+    its numbers; `clock` tells the present in UTC.
     """
     app = Pages(allowed_hosts)
     app.include_router(quality.build_router(database, reports, clock))

@@ -79,7 +79,6 @@ STATEMENTS = (
     "create index alert_messages_sent_at on raw.alert_messages (sent_at) where sent_at is not null",
     "comment on table raw.alert_messages is 'Which channel was told of which alert: that it opened, that it is over.'",
     "create index files_quarantined on raw.files (file_id) where state = 'quarantined'",
-    "create index check_outcomes_check on raw.check_outcomes (schema_name, table_name, name, decided_at)",
     """
     create index check_outcomes_failed on raw.check_outcomes (decided_at)
     where severity = 'error' and status <> 'passed'
