@@ -6,13 +6,14 @@ Each has a title that says in words what it shows, for those who cannot see it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
 from validation.outcomes import Account, on_one_line, percent
 from validation.report_facts import Bar, Neighbour, Unit
 
-_WIDTH: Final = 720
+_WIDTH: Final = 640
 _HEIGHT: Final = 180
 _LEFT: Final = 56
 _BOTTOM: Final = 24
@@ -23,10 +24,18 @@ _BLUE: Final = "#2b6cb0"
 _TIMES: Final[dict[Unit, str]] = {"hour": "%m-%d %H:%M", "day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
 
 
-def account_bar(account: Account) -> str:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture, and in words what it shows."""
+
+    caption: str
+    svg: str
+
+
+def account_bar(account: Account) -> Picture | None:
     """Draw where the rows of a file went, as one bar; nothing for a file without rows."""
     if not account.rows_read:
-        return ""
+        return None
     parts = {
         "loaded": account.rows_loaded,
         "held back": account.rows_held,
@@ -45,12 +54,12 @@ def account_bar(account: Account) -> str:
     for name, count in there.items():
         text = f"{name} {count:,} ({percent(count / account.rows_read)})"
         keys.append(_box(x, 36, 10, 10, colour=_COLOURS[name]) + _text(x + 15, 45, text))
-        x += 40 + 7.2 * len(text)
+        x += 40 + 7.6 * len(text)
     told = ", ".join(f"{count:,} {name}" for name, count in there.items())
     return _svg(f"Of {account.rows_read:,} rows: {told}.", 52, shapes + keys)
 
 
-def events_chart(bars: Sequence[Bar], unit: Unit) -> str:
+def events_chart(bars: Sequence[Bar], unit: Unit) -> Picture:
     """Draw how many events fall into each hour (day, week, month); times without events stay empty."""
     most = max(bar.events for bar in bars)
     first, last = bars[0].start, bars[-1].start
@@ -70,7 +79,7 @@ def events_chart(bars: Sequence[Bar], unit: Unit) -> str:
     return _svg(f"Events per {unit} (UTC): {total:,} in all, {most:,} at most.", _HEIGHT, shapes)
 
 
-def reject_trend(files: Sequence[Neighbour], allowed: float | None) -> str:
+def reject_trend(files: Sequence[Neighbour], allowed: float | None) -> Picture:
     """Draw the share of rejected rows in the last files, the newest at the right, and how much is allowed."""
     shares = [(one, share) for one in files if (share := one.rejected_share) is not None]
     most = max([share for _, share in shares] + [allowed or 0, 0.001])
@@ -127,12 +136,17 @@ def _box(x: float, y: float, width: float, height: float, *, colour: str, told: 
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" fill="{_INK}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _svg(title: str, height: int, shapes: Sequence[str]) -> str:
-    label = escape(title)
+    """Write text, with a rim that keeps it readable where it lies over a bar."""
     return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="13" fill="{_INK}" text-anchor="{anchor}" '
+        f'paint-order="stroke" stroke="#fff" stroke-width="3">{escape(text)}</text>'
+    )
+
+
+def _svg(title: str, height: int, shapes: Sequence[str]) -> Picture:
+    label = escape(title)
+    return Picture(
+        title,
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">'
-        f"<title>{label}</title>{''.join(shapes)}</svg>"
+        f"<title>{label}</title>{''.join(shapes)}</svg>",
     )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from validation import pictures
 from validation.checks import LAYERS
 from validation.outcomes import duration, moment, percent
+from validation.pictures import Picture
 from validation.report_facts import CameraLine, CheckLine, FileReport, Related
 from validation.reports import ADVICE, about, account_table, code, detected_table, prose, rejects_table, table
 
@@ -40,7 +41,7 @@ class Section:
 
     title: str
     text: str
-    picture: str = ""
+    picture: Picture | None = None
     folded: bool = False
 
 
@@ -143,8 +144,7 @@ def _failed_checks(report: FileReport, root: str) -> Section | None:
         found = {"failed": "failed", "could_not_check": "could not be checked"}.get(outcome.status, outcome.status)
         rows.append((prose(outcome.title), f"{found} ({outcome.severity})", told, _trend(line)))
     text = table(("what is demanded", "result", "what was found", "of late"), rows, "llll")
-    picture = _trend_picture(report)
-    return Section("Checks that did not pass", f"{len(failed):,} of {len(report.checks):,}.\n\n{text}", picture)
+    return Section("Checks that did not pass", f"{len(failed):,} of {len(report.checks):,} checks.\n\n{text}")
 
 
 def _trend(line: CheckLine) -> str:
@@ -161,10 +161,10 @@ def _address(link: str, root: str) -> str:
     return safe if safe.startswith(("http://", "https://")) else f"{root}/{safe.lstrip('/')}"
 
 
-def _trend_picture(report: FileReport) -> str:
+def _trend_picture(report: FileReport) -> Picture | None:
     judged = [one for one in report.earlier if one.rejected_share is not None]
     if len(judged) < _FILES_OF_A_TREND:
-        return ""
+        return None
     return pictures.reject_trend(list(reversed(judged)), report.outcome.max_rejected_share)
 
 
@@ -209,7 +209,7 @@ def _rejects(report: FileReport) -> Section | None:
         )
     text = table(("reason", "rows", "of all", "first in rows", "columns", "what helps"), rows, "lrrlll")
     text += "\n\nA row with two reasons counts in both."
-    return Section("Why rows were rejected", text, "" if failing(report) else _trend_picture(report))
+    return Section("Why rows were rejected", text, _trend_picture(report))
 
 
 def _samples(report: FileReport, root: str) -> Section | None:
@@ -348,7 +348,7 @@ def _cameras(report: FileReport) -> Section | None:
             "exits without entry",
         ),
         [_camera(camera) for camera in cameras[:_SHOWN_CAMERAS]],
-        "lrllllrrrr",
+        "lrrrlrrrrr",
     )
     if len(cameras) > _SHOWN_CAMERAS:
         text += f"\n\n… and {len(cameras) - _SHOWN_CAMERAS:,} more, with fewer events."
