@@ -44,8 +44,8 @@ _REJECTS: Final = """
     group by code
 """
 _STAGE_SECONDS: Final = """
-    select stage, sum(seconds::double precision)
-    from raw.files cross join lateral jsonb_each_text(stage_seconds) as _ (stage, seconds)
+    select stage, sum(taken::double precision)
+    from raw.files cross join lateral jsonb_each_text(stage_seconds) as _ (stage, taken)
     group by stage
 """
 # Of each check what its last run found: of a check that judges file by file, in all files of that run.
