@@ -68,8 +68,8 @@ def _sentence(disk: Path, free: int, least: int, need: int) -> str:
     wanted = f"about {_gigabytes(need)} GB for it and " if need else ""
     return (
         f"There is too little room on the disk with {disk}: {_gigabytes(free)} GB are free, where {wanted}"
-        f"{_gigabytes(least)} GB to stay free (the setting min_free_gb) are needed. Make room; files wait in the landing "
-        "folder until then, and are loaded by themselves."
+        f"{_gigabytes(least)} GB to stay free (the setting min_free_gb) are needed. Make room; files wait in the "
+        "landing folder until then, and are loaded by themselves."
     )
 
 

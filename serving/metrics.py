@@ -71,7 +71,7 @@ class _Once(Collector):
 
 def _metrics(observed: Observed) -> Iterator[GaugeMetricFamily]:
     figures = runs = None
-    with suppress(psycopg.Error, WarehouseProblem):
+    with suppress(psycopg.OperationalError, WarehouseProblem):
         warehouse = observed.warehouse()
         figures, runs = read_figures(warehouse), read_runs(warehouse)
     yield _gauge("footfall_database_up", "Whether PostgreSQL answers.", float(figures is not None))

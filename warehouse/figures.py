@@ -33,7 +33,9 @@ _FILES: Final = """
         sum(rows_held)::bigint,
         (sum(rows_read) filter (where today))::bigint, (sum(rows_loaded) filter (where today))::bigint,
         (sum(rows_rejected) filter (where today))::bigint, (sum(rows_duplicate) filter (where today))::bigint,
-        (sum(rows_held) filter (where today))::bigint
+        (sum(rows_held) filter (where today))::bigint,
+        sum((stage_seconds ->> 'hash')::double precision), sum((stage_seconds ->> 'read')::double precision),
+        sum((stage_seconds ->> 'validate')::double precision), sum((stage_seconds ->> 'load')::double precision)
     from raw.files
     cross join lateral (select finished_at >= date_trunc('day', now())) as finished (today)
     group by state
@@ -42,11 +44,6 @@ _REJECTS: Final = """
     select code, sum(rows::bigint)::bigint
     from raw.files cross join lateral jsonb_each_text(reject_counts) as _ (code, rows)
     group by code
-"""
-_STAGE_SECONDS: Final = """
-    select stage, sum(taken::double precision)
-    from raw.files cross join lateral jsonb_each_text(stage_seconds) as _ (stage, taken)
-    group by stage
 """
 # Of each check what its last run found: of a check that judges file by file, in all files of that run.
 _CHECKS: Final = """
@@ -154,7 +151,7 @@ def read_figures(warehouse: Warehouse) -> Figures:
     """Read all of them. Raises `psycopg.Error` where the database does not answer."""
     with warehouse.connect("api", connect_timeout=_SECONDS) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
-        files, rows, today = _files(connection)
+        files, rows, today, stages = _files(connection)
         version, lags, unpublished = _freshness(connection)
         now, size = _row(connection, "select now(), pg_database_size(current_database())")
         return Figures(
@@ -162,7 +159,7 @@ def read_figures(warehouse: Warehouse) -> Figures:
             rows=rows,
             rows_today=today,
             rejects=dict(connection.execute(_REJECTS).fetchall()),
-            stage_seconds=dict.fromkeys(STAGES, 0.0) | dict(connection.execute(_STAGE_SECONDS).fetchall()),
+            stage_seconds=stages,
             lags=lags,
             unpublished=unpublished[0],
             unpublished_seconds=max(unpublished[1] or 0.0, 0.0),
@@ -199,14 +196,21 @@ def read_runs(warehouse: Warehouse) -> Runs:
         return Runs(queued, started, used)
 
 
-def _files(connection: psycopg.Connection[Any]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    files, rows, today = dict.fromkeys(STATES, 0), dict.fromkeys(FATES, 0), dict.fromkeys(FATES, 0)
+def _files(
+    connection: psycopg.Connection[Any],
+) -> tuple[dict[str, int], dict[str, int], dict[str, int], dict[str, float]]:
+    files, stages = dict.fromkeys(STATES, 0), dict.fromkeys(STAGES, 0.0)
+    rows, today = dict.fromkeys(FATES, 0), dict.fromkeys(FATES, 0)
     for state, count, *sums in connection.execute(_FILES).fetchall():
         files[state] = count
-        for fate, total, of_today in zip(FATES, sums[: len(FATES)], sums[len(FATES) :], strict=True):
-            rows[fate] += total or 0
-            today[fate] += of_today or 0
-    return files, rows, today
+        told: list[tuple[dict[str, Any], str]] = [
+            *((rows, fate) for fate in FATES),
+            *((today, fate) for fate in FATES),
+            *((stages, stage) for stage in STAGES),
+        ]
+        for (figures, name), total in zip(told, sums, strict=True):
+            figures[name] += total or 0
+    return files, rows, today, stages
 
 
 def _freshness(

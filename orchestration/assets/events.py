@@ -279,7 +279,7 @@ def _rows_add_up(connection: psycopg.Connection) -> tuple[CheckOutcome, int]:
 
 
 def _files_usable(outcomes: Sequence[Outcome], problems: Sequence[str]) -> CheckOutcome:
-    bad = [outcome.name for outcome in outcomes if outcome.state == "quarantined"]
+    bad = [on_one_line(outcome.name) for outcome in outcomes if outcome.state == "quarantined"]
     sentences = [*([f"Quarantined: {', '.join(bad)}."] if bad else []), *problems]
     sentence = " ".join(sentences) or "No file of this run had to be quarantined."
     told = len(outcomes) + len(problems)

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -557,6 +558,22 @@ def test_a_long_log_is_begun_anew(new_server: Server) -> None:
     server.start()
     assert server.log_file.stat().st_size < 20_000
     assert server.log_file.with_suffix(".log.1").stat().st_size == 20_000_000
+
+
+def test_a_log_is_begun_anew_while_the_server_runs_and_goes_on_writing(new_server: Server) -> None:
+    server = new_server()
+    warehouse = server.start()
+    with server.log_file.open("ab") as log:
+        log.truncate(20_000_000)
+    server.limit_log()
+    assert server.log_file.stat().st_size < 20_000
+    assert server.log_file.with_suffix(".log.1").stat().st_size == 20_000_000
+    with pytest.raises(psycopg.OperationalError):
+        replace(warehouse, database="nowhere").connect("loader")
+    _until(lambda: 'database "nowhere" does not exist' in server.log_file.read_text())
+    assert server.log_file.read_bytes().count(b"\0") == 0, "it appends"
+    server.limit_log()
+    assert "nowhere" in server.log_file.read_text()
 
 
 def test_damaged_passwords_are_told(new_server: Server) -> None:
