@@ -199,4 +199,4 @@ def _stack(record: Record | None) -> Iterator[Finding]:
     if pages_answer(record.pages_url):
         yield Finding("good", f"{record.pages_url} answers.")
     else:
-        yield Finding("bad", f"{record.pages_url} does not answer.", "See pages.log in FOOTFALL_HOME/logs.")
+        yield Finding("bad", f"{record.pages_url} does not answer.", "See page-server.log in FOOTFALL_HOME/logs.")

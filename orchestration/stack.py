@@ -267,7 +267,7 @@ class Stack:
                 *("--host", self.settings.bind, "--port", str(self.settings.dagster_port)),
             ],
         }
-        plain = {"pages": [python, "-m", "orchestration.pages"]}
+        plain = {"page server": [python, "-m", "orchestration.pages"]}
         for name, command in (commands | plain).items():
             log = self.settings.logs / f"{name.replace(' ', '-')}.log"
             its_own = plain_environment(self.settings) if name in plain else environment

@@ -95,4 +95,6 @@ async def _say_that_the_database_is_away(_request: Request, error: Exception) ->
 
 
 async def _say_that_it_is_our_fault(_request: Request, _error: Exception) -> Response:
-    return error_page(500, "Something went wrong here", "It is not your fault; pages.log in Footfall's logs has more.")
+    return error_page(
+        500, "Something went wrong here", "It is not your fault; page-server.log in Footfall's logs has more."
+    )

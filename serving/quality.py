@@ -142,6 +142,11 @@ class Overview:
         none = {"rows_loaded": 0, "rows_rejected": 0}
         return bars([(day, *_both(by_day.get(day, none))) for day in dates])
 
+    @property
+    def most(self) -> int:
+        """How many rows the tallest bar stands for."""
+        return max((bar.loaded + bar.rejected for bar in self.bars), default=0)
+
 
 def build_router(database: Database, reports: Path, clock: Callable[[], datetime]) -> APIRouter:
     """Return GET /quality; `reports` is where reports of files lie, `clock` tells the present in UTC."""

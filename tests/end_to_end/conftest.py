@@ -136,6 +136,14 @@ class Installation:
             return None
         return one
 
+    def page(self, path: str) -> str | None:
+        """One of our own pages; None while it is not to be had."""
+        try:
+            with urllib.request.urlopen(f"{self.pages_url}{path}", timeout=30) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return None
+
     def graphql(self, query: str, **variables: str) -> Any:
         """What the web server answers; None while it does not."""
         request = urllib.request.Request(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from orchestration.settings import PROJECT
 from tests.end_to_end.conftest import Installation
 from validation.sample import write_sample
 from warehouse.embedded import EmbeddedPostgres
@@ -46,6 +50,28 @@ def test_ingest_says_what_became_of_a_file_by_its_exit_code(installation: Instal
     assert "Nowhere/Land" in refused.stdout
     assert "Traceback" not in refused.stdout + refused.stderr
     assert installation.processes() == []
+
+
+@pytest.mark.parametrize("setting", ["FOOTFALL_DAGSTER_PORT", "FOOTFALL_API_PORT"])
+def test_a_taken_port_is_told_with_the_setting_that_names_another(installation: Installation, setting: str) -> None:
+    port = int(installation.environment[setting])
+    with closing(socket.create_server(("127.0.0.1", port))):
+        refused = installation.run("up")
+    assert refused.returncode == 1
+    assert f"Nothing can listen at 127.0.0.1, port {port} (" in refused.stderr
+    assert f"Set {setting} to a free one." in refused.stderr
+    assert installation.processes() == []
+
+
+def test_two_pages_cannot_have_one_port(installation: Installation) -> None:
+    installation.config.write_text("dagster_port = 8123\napi_port = 8123\n")
+    environment = {name: value for name, value in installation.environment.items() if not name.endswith("_PORT")}
+    refused = subprocess.run(
+        installation.command("up"), env=environment, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    installation.config.write_text("")
+    assert refused.returncode == 1
+    assert "cannot both have port 8123. Set FOOTFALL_API_PORT to another one." in refused.stderr
 
 
 def test_psql_as_dagster_sees_its_storage(installation: Installation) -> None:
@@ -90,6 +116,7 @@ def test_the_demo_shows_figures_and_loads_nothing_twice(installation: Installati
     assert "rows loaded" in first.stdout
     assert "unique visitors" in first.stdout
     assert installation.url in first.stdout
+    assert f"Quality  {installation.pages_url}/quality" in first.stdout
     second = installation.run("demo", "--stop")
     assert second.returncode == 0, second
     assert "nothing was loaded twice" in second.stdout

@@ -25,7 +25,7 @@ from warehouse.embedded import EmbeddedPostgres
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
-PARTS = ["run template", "code server", "daemon", "web server", "pages"]
+PARTS = ["run template", "code server", "daemon", "web server", "page server"]
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,20 @@ def test_a_dropped_file_reaches_the_marts(stack: Installation, first_day: tuple[
     assert not list(stack.landing.glob("*.csv"))
 
 
+def test_the_quality_page_tells_of_it(stack: Installation) -> None:
+    page = stack.page("/quality")
+    assert page is not None
+    assert "In the last 30 days 1 file arrived; 1 is usable;" in page
+    assert "día 1, it&#39;s &#34;quoted&#34;.csv" in page
+    assert f"{stack.pages_url}/quality" in stack.said()
+
+
+def test_the_page_server_knows_no_password_of_dagster(stack: Installation) -> None:
+    environment = psutil.Process(stack.record()["children"]["page server"]["pid"]).environ()
+    assert "FOOTFALL_HOME" in environment
+    assert not [name for name in environment if "DAGSTER_URL" in name or name.startswith("DAGSTER")]
+
+
 def test_the_same_content_under_another_name_loads_nothing(
     stack: Installation, first_day: tuple[Path, SampleTruth]
 ) -> None:
@@ -95,10 +109,13 @@ def test_what_the_commands_say_of_a_running_stack(stack: Installation) -> None:
     status = stack.run("status")
     assert status.returncode == 0, status
     assert stack.url in status.stdout
+    assert f"Quality      {stack.pages_url}/quality" in status.stdout
+    assert "answer (yet)" not in status.stdout
     assert "again.csv" in status.stdout or "loaded" in status.stdout
     doctor = stack.run("doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "all of Dagster's daemons live" in doctor.stdout
+    assert f"{stack.pages_url} answers." in doctor.stdout
     count = stack.run("psql", "-Atc", "select events from kpis")
     assert (count.returncode, count.stdout.strip()) == (0, str(events(stack)))
 
@@ -300,6 +317,7 @@ def test_postgres_that_is_killed_comes_back_with_the_same_data(stack: Installati
     os.kill(killed, signal.SIGKILL)
     until(lambda: everything(stack) is not None and stack.postmaster() != killed, "PostgreSQL to be back")
     assert "PostgreSQL is gone" in stack.said()
+    until(lambda: stack.page("/quality"), "the quality page to be back")
     assert everything(stack) == before
 
 
