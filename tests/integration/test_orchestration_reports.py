@@ -19,6 +19,7 @@ from orchestration.resources import Footfall
 from tests.integration.flawed import DAY, good_day
 from tests.integration.orchestrating import Ticks, checks, run_job, told, value
 from validation.expectations import EXPECTATIONS
+from validation.reports import prose
 from warehouse.connections import Warehouse
 
 
@@ -84,8 +85,10 @@ def test_a_loaded_file_is_reported_on_and_then_judged_by_what_is_expected(
         assert address.startswith(f"http://127.0.0.1:8000/reports/expectations/{run.run_id}/")
         assert f'id="{anchor}"' in (docs / address.rpartition("/")[2]).read_text()
     # The second report has the expectations in it, and nothing of this moved the data version.
-    title = "No new event lies in the future."
-    print(metadata["1. report"])
+    second = page(footfall, 1).with_name("report.md").read_text()
+    for one in EXPECTATIONS:
+        assert prose(one.title) in second
+        assert prose(one.title) not in metadata["1. report"]
     with warehouse.connect("loader") as connection:
         reports = connection.execute("select file_id, run_id, expectations_run_id from raw.file_reports").fetchall()
         layers = connection.execute("select distinct run_id, layer from raw.check_outcomes").fetchall()
