@@ -34,9 +34,9 @@ from validation.report_facts import (
 
 # How far back trends look.
 FILES_BACK: Final = 30
-# Rows of the files before that are looked at for words and cameras: so many for each of the file's own, or this many.
-_ROWS_BACK_SHARE: Final = 5
-_ROWS_BACK: Final = 100_000
+# Rows of the files before that are looked at for words and cameras: so many times the file's own, between these.
+_ROWS_BACK: Final = 3
+_ROWS_BACK_BOUNDS: Final = (100_000, 500_000)
 _FIRST_ROWS: Final = 5
 _SAMPLES_OF_A_REASON: Final = 2
 _SAMPLES: Final = 20
@@ -353,13 +353,14 @@ class _Reading:
         return replace(report, drift=drift, events=events, first_event=first, last_event=last)
 
     def _files_to_compare(self, report: FileReport) -> list[int]:
-        """Return the loaded files before this one, as many as have not many more rows than it."""
+        """Return the loaded files before this one whose rows are looked at; the cost is to follow this file."""
+        least, most = _ROWS_BACK_BOUNDS
         account = report.outcome.account
-        rows = max(_ROWS_BACK, _ROWS_BACK_SHARE * (account.rows_read if account else 0))
+        rows = min(max(_ROWS_BACK * (account.rows_read if account else 0), least), most)
         found: list[int] = []
         for one in report.earlier[1:]:
             rows -= one.rows_read or 0
-            if rows < 0 and found:
+            if rows < 0:
                 break
             if one.state == "loaded":
                 found.append(one.file_id)

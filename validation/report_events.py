@@ -185,41 +185,43 @@ def _cameras(connection: psycopg.Connection[Any], links: dict[str, Links]) -> li
 
 
 def _links(connection: psycopg.Connection[Any]) -> dict[str, Links]:
-    """Look up what the file's events, each once, came to in the marts."""
-    with connection.cursor() as cursor:
-        rows = cursor.execute(
-            """
-            with stated as (
-                select distinct person_id, camera_id, event_time, event_id from report_rows
-            ),
+    """Look up what the file's events, each once, came to in the marts.
 
-            linked as (
-                select events.*
-                from stated
-                inner join marts.camera_events as events using (person_id, camera_id, event_time, event_id)
-            ),
+    They are gathered first: how many they are is beyond the planner's guess.
+    """
+    connection.execute(
+        """
+        create temporary table report_linked on commit drop as
+        select camera_id, session_id, is_entry, is_exit, is_repeat, is_ignored, is_unmatched_exit, dwell_seconds
+        from (select distinct person_id, camera_id, event_time, event_id from report_rows) as stated
+        inner join marts.camera_events using (person_id, camera_id, event_time, event_id)
+        """
+    )
+    connection.execute("analyze report_linked")
+    rows = connection.execute(
+        """
+        /* Only a session knows whether it may still find its exit. */
+        with unclosed as materialized (
+            select session_id, sessions.status
+            from (
+                select distinct session_id from report_linked where is_entry and dwell_seconds is null
+            ) as entered
+            inner join marts.person_sessions as sessions using (session_id)
+        )
 
-            /* Only a session knows whether it may still find its exit. */
-            unclosed as (
-                select linked.event_id, sessions.status
-                from linked
-                inner join marts.person_sessions as sessions using (session_id)
-                where linked.is_entry and linked.dwell_seconds is null
-            )
-
-            select
-                linked.camera_id,
-                count(*) filter (where is_entry and not is_repeat and not is_ignored),
-                count(*) filter (where is_exit and not is_repeat and not is_ignored),
-                count(distinct session_id),
-                count(*) filter (where unclosed.status = 'missing_exit'),
-                count(*) filter (where unclosed.status = 'open'),
-                count(*) filter (where is_unmatched_exit)
-            from linked
-            left join unclosed using (event_id)
-            group by linked.camera_id
-            """
-        ).fetchall()
+        select
+            camera_id,
+            count(*) filter (where is_entry and not is_repeat and not is_ignored),
+            count(*) filter (where is_exit and not is_repeat and not is_ignored),
+            count(distinct session_id),
+            count(*) filter (where unclosed.status = 'missing_exit'),
+            count(*) filter (where unclosed.status = 'open'),
+            count(*) filter (where is_unmatched_exit)
+        from report_linked
+        left join unclosed using (session_id)
+        group by camera_id
+        """
+    ).fetchall()
     return {camera: Links(*counts) for camera, *counts in rows}
 
 
