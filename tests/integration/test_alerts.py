@@ -23,7 +23,7 @@ from orchestration.alerting import JOBS, build_alert_sensor
 from orchestration.jobs import INGEST, prune
 from orchestration.status import _show_alerts
 from tests.integration.dropping import Dropping, good_rows
-from tests.integration.orchestrating import Ticks, installation, run_job
+from tests.integration.orchestrating import Ticks, installation
 from tests.receiving import Hook, Mailbox, mail_server, web_server
 from validation import alerts as ledger
 from validation import check_log
@@ -386,9 +386,7 @@ def test_looking_uses_up_no_numbers_and_costs_little(telling: Telling, record_pr
     assert seconds < 1
 
 
-def test_old_alerts_are_forgotten_with_the_runs_of_their_time(
-    telling: Telling, footfall: Any, instance: dg.DagsterInstance
-) -> None:
+def test_old_alerts_are_forgotten_with_the_runs_of_their_time(telling: Telling, instance: dg.DagsterInstance) -> None:
     for job in JOBS[:2]:
         telling.run(job, DagsterRunStatus.FAILURE)
     telling.look()
@@ -396,6 +394,6 @@ def test_old_alerts_are_forgotten_with_the_runs_of_their_time(
     telling.look()
     with telling.footfall.warehouse.connect("owner") as connection:
         connection.execute("update raw.alerts set opened_at = 'epoch', cleared_at = cleared_at - interval '31 days'")
-    assert run_job(footfall, instance, prune.name).success
+    assert prune.execute_in_process(instance=instance, resources={"footfall": telling.footfall}).success
     assert telling.files.rows("select condition from raw.alerts") == [(f"failed_run:{JOBS[1]}",)]
     assert telling.files.count("alert_messages") == 1
