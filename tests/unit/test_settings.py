@@ -236,3 +236,10 @@ def test_a_child_process_heeds_an_edited_file_but_stays_where_it_is(
     assert (edited.home, edited.dagster_port) == (settings.home, settings.dagster_port)
     assert edited.model_parameters["visit_gap_minutes"] == 10
     assert edited.loading_rules.earliest_event == datetime(2015, 5, 1, tzinfo=UTC)
+
+
+def test_names_of_the_pages_reach_the_process_that_serves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "footfall.toml").write_text('allowed_hosts = ["shop.example", "10.0.0.9"]\n')
+    for name, value in load_settings(tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(tmp_path / "elsewhere").allowed_hosts == ("shop.example", "10.0.0.9")
