@@ -7,7 +7,6 @@ Which files are due, writing them, and removing the oldest is here; what they sa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,9 +15,9 @@ from typing import Any, Final
 
 import psycopg
 
-from validation import quarantine
 from validation.archive import Archive
 from validation.file_report import read_report
+from validation.quarantine import rejects_of, write_rejects_file
 from validation.report_facts import FileReport, Related
 from validation.report_pages import markdown, page
 from validation.storable import storable
@@ -131,17 +130,14 @@ def _write_rejects(connection: psycopg.Connection[Any], report: FileReport, targ
     original = archive.find(report.outcome.sha256 or "")
     if not report.has_rejects_file or original is None:
         return False
-    return _rejects_file(connection, report, target, original)
-
-
-def _rejects_file(connection: psycopg.Connection[Any], report: FileReport, target: Path, original: Path) -> bool:
-    # TO BE JOINED: quarantine.write_rejects_file(target, outcome, original, rejects_of, *, only_rejected).
-    write: Callable[..., None] | None = getattr(quarantine, "write_rejects_file", None)
-    if write is None:
-        return False
-    rejects_of = quarantine.rejects_of(connection, report.file_id)
-    write(target, report.outcome, original, rejects_of, only_rejected=report.state == "loaded")
-    return target.is_file()
+    write_rejects_file(
+        target,
+        report.outcome,
+        original,
+        rejects_of(connection, report.file_id),
+        only_rejected=report.state == "loaded",
+    )
+    return True
 
 
 def _without_dead_links(connection: psycopg.Connection[Any], report: FileReport, folder: Path) -> FileReport:

@@ -110,9 +110,7 @@ def _of_file(check: RowCheck, outcome: Outcome, failed_rows: Mapping[tuple[int, 
         told = f"{name}: all {read:,} rows."
         return _outcome(check, "passed", told, checked=read, failed=0, file_id=outcome.file_id)
     sentence = f"{name}: {failed:,} of {read:,} rows fail ({percent(failed / read)})."
-    sample = [
-        f"row {reject.row_number}: {reject.sentence}" for reject in outcome.first_rejects if reject.code in check.codes
-    ]
+    sample = [reject.sentence for reject in outcome.first_rejects if reject.code in check.codes]
     return _outcome(check, "failed", sentence, checked=read, failed=failed, sample=sample, file_id=outcome.file_id)
 
 

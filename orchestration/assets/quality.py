@@ -90,7 +90,7 @@ def _write(
         file_id,
         run_id,
         folder=settings.reports,
-        archive=settings.home,
+        archive=settings.home / "archive",
         address=_reports_address(settings),
         expectations_run_id=expectations_run_id,
     )

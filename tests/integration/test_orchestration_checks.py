@@ -15,7 +15,7 @@ from orchestration.resources import Footfall
 from tests.integration.orchestrating import checks, run_job
 from validation import check_log
 from validation.checks import CheckOutcome, Layer, Status, severity
-from validation.reports import _ADVICE
+from validation.reports import ADVICE
 from validation.row_checks import ROW_CHECKS
 from warehouse.connections import Warehouse
 
@@ -51,7 +51,7 @@ def kept(warehouse: Warehouse, run_id: str, layer: Layer) -> dict[str, CheckOutc
 def test_every_code_that_rejects_a_row_belongs_to_one_check() -> None:
     codes = [code for check in ROW_CHECKS for code in check.codes]
     assert len(codes) == len(set(codes))
-    assert set(codes) == set(_ADVICE)
+    assert set(codes) == set(ADVICE)
     assert set(FLAWS) == {check.name for check in ROW_CHECKS}
 
 
@@ -79,14 +79,14 @@ def test_each_check_of_rows_fails_by_its_own_flaw_alone(
             assert outcome.status == ("failed" if other == check else "passed"), (check, other)
             assert outcome.checked == 58 + len(rows)
             assert outcome.failed == (len(rows) if other == check else 0)
-        assert by_file[check][check].sample[0].startswith("row 60: ")
+        assert by_file[check][check].sample[0].startswith("Row 60: ")
     for check, flaws in FLAWS.items():
         evaluation = checks(result)[check]
         facts = {name: entry.value for name, entry in evaluation.metadata.items()}
         assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert facts["rows_failed"] == len(flaws)
         assert facts["rows_checked"] == sum(58 + len(rows) for rows in FLAWS.values())
-        assert "row 60" in facts["sample"]
+        assert "Row 60" in facts["sample"]
         assert f"{check}.csv" in evaluation.description
 
 

@@ -130,7 +130,7 @@ class TestVerdicts:
         assert replace(LOADED, state="already_loaded").remarks == []
 
     def test_every_code_has_its_words(self) -> None:
-        assert set(CAUSES) == set(reports._ADVICE)
+        assert set(CAUSES) == set(reports.ADVICE)
 
 
 class TestAccount:
