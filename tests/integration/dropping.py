@@ -123,7 +123,7 @@ class Dropping:
         with self.warehouse.connect("owner") as connection:
             connection.execute(
                 "truncate raw.files, raw.arrivals, raw.batches, raw.events, raw.duplicates, raw.rejects,"
-                " raw.retracted_events"
+                " raw.retracted_events, raw.file_reports"
             )
 
     def accounts_add_up(self) -> None:

@@ -242,7 +242,8 @@ def test_a_warehouse_of_before_is_brought_up_to_date(house: Dropping, tmp_path: 
     before = house.snapshot()
     older = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, older)
-    (older / "versions" / "0002_corrections.py").unlink()
+    for later in (older / "versions").glob("000[2-9]*.py"):
+        later.unlink()
     tables = ("files", "arrivals", "batches", "events", "duplicates", "rejects")
     with house.warehouse.connect("owner") as connection:
         # The same rows in a schema as it was made then.
