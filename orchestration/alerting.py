@@ -17,7 +17,8 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from orchestration.addresses import api_address, dagster_address
 from orchestration.channels import Channel, NotSent, channels
-from orchestration.jobs import AUDIT, CORRECTIONS, INGEST
+from orchestration.disk_space import disk_problem
+from orchestration.jobs import AUDIT, CORRECTIONS, INGEST, REPORT
 from orchestration.messages import message
 from orchestration.resources import Footfall
 from orchestration.settings import Settings
@@ -29,7 +30,8 @@ from warehouse.problems import WarehouseProblem
 
 EVERY_SECONDS: Final = 30
 FAILED_RUN: Final = "failed_run"
-JOBS: Final = (INGEST, *CORRECTIONS, "report", AUDIT)
+DISK_FULL: Final = "disk_full"
+JOBS: Final = (INGEST, *CORRECTIONS, REPORT, AUDIT)
 # A tick sends for no longer than this, and what is under way by then: the rest is for the next tick.
 SENDING_SECONDS: Final = 20.0
 # More messages than this in an hour nobody reads: what comes then goes together, one message every so many seconds.
@@ -104,7 +106,14 @@ def _looks(
         conditions.FAILED_CHECK: lambda: conditions.failed_checks(connection, runs),
         conditions.QUARANTINED_FILE: lambda: conditions.quarantined_files(connection, reports),
         conditions.SILENT_LANDING: lambda: conditions.silent_landing(connection, settings.silent_hours),
+        DISK_FULL: lambda: full_disks(settings),
     }
+
+
+def full_disks(settings: Settings) -> list[Condition]:
+    """Return the disk on which there is too little room for any file, if there is one."""
+    problem = disk_problem(settings)
+    return [Condition(DISK_FULL, "disk", problem)] if problem is not None else []
 
 
 def failed_runs(instance: dg.DagsterInstance, runs: str) -> list[Condition]:

@@ -41,7 +41,7 @@ def build_definitions(footfall: Footfall | None = None) -> dg.Definitions:
         asset_checks=[check_expectations],
         jobs=build_jobs(),
         sensors=[build(for_tick) for build in _SENSORS],
-        schedules=build_schedules(),
+        schedules=build_schedules(for_tick),
         resources={"footfall": resource},
         executor=dg.in_process_executor,
     )

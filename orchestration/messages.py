@@ -21,6 +21,7 @@ _KINDS: Final = {
     "quarantined_file": ("quarantined file", "quarantined files"),
     "failed_check": ("failed check", "failed checks"),
     "silent_landing": ("silent landing folder", "silent landing folders"),
+    "disk_full": ("full disk", "full disks"),
 }
 _HEADLINES: Final = {"open": "Alert", "cleared": "Over"}
 # Of so many alerts a message tells one by one; of so many a webhook gets the particulars.
