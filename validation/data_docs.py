@@ -19,7 +19,7 @@ from validation.outcomes import on_one_line
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.render.view import DefaultJinjaComponentView
+    from great_expectations.render.view.view import DefaultJinjaComponentView
 
 INDEX: Final = "index.html"
 _SUITES: Final = {"raw": "New events", "marts": "Marts"}
@@ -33,7 +33,7 @@ def page_of(outcome: CheckOutcome) -> str:
 
 def write(folder: Path, judged: Sequence[tuple[CheckOutcome, ExpectationValidationResult | None]]) -> None:
     """Write the pages of one run, all of them or none, in place of what is in the folder. Raises OSError."""
-    from great_expectations.render.view import DefaultJinjaComponentView
+    from great_expectations.render.view.view import DefaultJinjaComponentView
 
     view = DefaultJinjaComponentView()
     page = view.env.from_string(_PAGE)
@@ -64,12 +64,14 @@ def prune_docs(folder: Path, keep: int) -> int:
 
 def _rendered(outcome: CheckOutcome, result: ExpectationValidationResult, view: DefaultJinjaComponentView) -> str:
     """Have Great Expectations render a result. It takes the texts in it for HTML, so they come as such."""
-    from great_expectations.render.renderer.content_block import ValidationResultsTableContentBlockRenderer
+    from great_expectations.render.renderer.content_block.validation_results_table_content_block import (
+        ValidationResultsTableContentBlockRenderer,
+    )
 
     harmless = deepcopy(result)
     harmless.result = _escaped(result.result)
-    block = ValidationResultsTableContentBlockRenderer.render([harmless])
-    rendered: str = view.render({"content_block": block.to_json_dict()})
+    block: Any = ValidationResultsTableContentBlockRenderer.render([harmless])
+    rendered: str = view.render({"content_block": block.to_json_dict()})  # type: ignore[no-untyped-call]
     return rendered.replace('id="content-block', f'id="{outcome.name}-result')
 
 

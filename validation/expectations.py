@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from validation.checks import Status
@@ -28,14 +29,14 @@ SILENT_HOURS: Final = 3
 SIGNALS_NEEDED: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """One expectation.
 
     `title` is what it demands, in plain words, of the table. `rows` names the rows that are judged (`expected_rows`),
-    `unit` what one of them stands for; `shown` are the columns that tell of one that fails, the first of them by their
-    values alone. `kind` is the class in great_expectations.expectations, and `arguments` are what it is given.
-    Where there is nothing to judge, `nothing` is what to say and `if_nothing` what it comes to.
+    `unit` what they stand for; `shown` are the columns that tell of one that fails, the first of them by its value
+    alone. `kind` is the class in great_expectations.expectations, and `arguments` are what it is given. Where there is
+    nothing to judge, `nothing` is what to say and `if_nothing` what it comes to.
     """
 
     name: str
@@ -56,26 +57,8 @@ class Expectation:
         return 1.0 - float(self.arguments.get("mostly", 1.0))
 
 
-def _new_events(name: str, title: str, kind: str, *shown: str, **arguments: Any) -> Expectation:
-    nothing = "These runs brought no event that it applies to."
-    return Expectation(
-        name,
-        title,
-        "raw",
-        "events",
-        "new_events",
-        "events",
-        kind,
-        arguments,
-        ("file_name", "row_number", *shown),
-        nothing,
-    )
-
-
-def _marts(
-    name: str, title: str, table: str, rows: str, unit: str, kind: str, *shown: str, nothing: str, **arguments: Any
-) -> Expectation:
-    return Expectation(name, title, "marts", table, rows, unit, kind, arguments, shown, nothing)
+def _column(column: str, **bounds: Any) -> dict[str, Any]:
+    return {"column": column, **bounds}
 
 
 def _not_below(high: str, low: str) -> dict[str, Any]:
@@ -86,222 +69,207 @@ def _equal(one: str, other: str) -> dict[str, Any]:
     return {"column_A": one, "column_B": other, "ignore_row_if": "neither"}
 
 
-# As the rules of loading have it: no control character, and not too long.
-def _id_pattern(longest: int) -> str:
-    return rf"^[^\u0001-\u001f\u007f-\u009f]{{1,{longest}}}$"
+# No control character. How long it may be is asked apart: within a pattern, that takes fifteen times as long.
+_READABLE: Final = r"^[^\u0001-\u001f\u007f-\u009f]+$"
 
-
-_PAIR_ORDER: Final = "ExpectColumnPairValuesAToBeGreaterThanB"
-_PAIR_EQUAL: Final = "ExpectColumnPairValuesToBeEqual"
 _BETWEEN: Final = "ExpectColumnValuesToBeBetween"
 _PATTERN: Final = "ExpectColumnValuesToMatchRegex"
-_NO_DAYS: Final = "There is no day yet that it applies to."
-_NO_HISTORY: Final = f"No site has {WEEKS_NEEDED} earlier days of the same weekday to compare its newest day with."
+_LENGTH: Final = "ExpectColumnValueLengthsToBeBetween"
+_PAIR_IN_ORDER: Final = "ExpectColumnPairValuesAToBeGreaterThanB"
+_PAIR_EQUAL: Final = "ExpectColumnPairValuesToBeEqual"
+
+# Those of new events look at one column each: however many they are, one reading of the events counts what fails.
+_new_event = partial(
+    Expectation,
+    schema="raw",
+    table="events",
+    rows="new_events",
+    unit="events",
+    nothing="These runs brought no event that it applies to.",
+)
+_mart = partial(Expectation, schema="marts", nothing="There is no day yet that it applies to.")
+_compared = partial(
+    Expectation,
+    schema="marts",
+    nothing=f"No site has {WEEKS_NEEDED} earlier days of the same weekday to compare its newest day with.",
+    if_nothing="could_not_check",
+)
 
 EXPECTATIONS: Final = (
-    _new_events(
-        "new_events_not_too_early",
-        "No new event lies before the earliest event that its file was allowed.",
-        _PAIR_ORDER,
-        "event_time",
-        "earliest_allowed",
-        **_not_below("event_time", "earliest_allowed"),
+    _new_event(
+        name="new_events_not_too_early",
+        title="No new event lies before the earliest event that its file was allowed.",
+        kind=_BETWEEN,
+        arguments=_column("seconds_after_earliest", min_value=0),
+        shown=("file_name", "row_number", "event_time", "earliest_allowed"),
     ),
-    _new_events(
-        "new_events_not_in_the_future",
-        "No new event lies later than its file's arrival and the tolerance.",
-        _PAIR_ORDER,
-        "event_time",
-        "latest_allowed",
-        **_not_below("latest_allowed", "event_time"),
+    _new_event(
+        name="new_events_not_in_the_future",
+        title="No new event lies later than its file's arrival and the tolerance.",
+        kind=_BETWEEN,
+        arguments=_column("seconds_before_latest", min_value=0),
+        shown=("file_name", "row_number", "event_time", "latest_allowed"),
     ),
-    _new_events(
-        "new_intervals_not_negative",
-        "No new interval ends before it starts.",
-        _PAIR_ORDER,
-        "event_time",
-        "end_time",
-        **_not_below("end_time", "event_time"),
+    _new_event(
+        name="new_intervals_not_negative",
+        title="No new interval ends before it starts.",
+        kind=_BETWEEN,
+        arguments=_column("interval_seconds", min_value=0),
+        shown=("file_name", "row_number", "event_time", "end_time"),
     ),
-    _new_events(
-        "new_person_ids_clean",
-        "The person ids of new events have 1 to 100 characters and no control characters.",
-        _PATTERN,
-        "person_id",
-        column="person_id",
-        regex=_id_pattern(100),
+    _new_event(
+        name="new_person_ids_readable",
+        title="The person ids of new events are not empty and hold no control characters.",
+        kind=_PATTERN,
+        arguments=_column("person_id", regex=_READABLE),
+        shown=("file_name", "row_number", "person_id"),
     ),
-    _new_events(
-        "new_camera_ids_clean",
-        "The camera ids of new events have 1 to 50 characters, beside the site's folder, and no control characters.",
-        _PATTERN,
-        "camera_id",
-        column="camera_name",
-        regex=_id_pattern(50),
+    _new_event(
+        name="new_person_ids_not_too_long",
+        title="The person ids of new events have at most 100 characters.",
+        kind=_LENGTH,
+        arguments=_column("person_id", max_value=100),
+        shown=("file_name", "row_number", "person_id"),
     ),
-    _new_events(
-        "new_confidence_is_a_share",
-        "At least 99 % of the confidences of new events lie between 0 and 1.",
-        _BETWEEN,
-        "confidence",
-        column="confidence",
-        min_value=0,
-        max_value=1,
-        mostly=0.99,
+    _new_event(
+        name="new_camera_ids_readable",
+        title="The camera ids of new events are not empty and hold no control characters.",
+        kind=_PATTERN,
+        arguments=_column("camera_name", regex=_READABLE),
+        shown=("file_name", "row_number", "camera_id"),
     ),
-    _new_events(
-        "new_events_name_persons",
-        "At least half of the new events name a person, not an anonymous one.",
-        "ExpectColumnValuesToNotBeNull",
-        "person_id",
-        column="named_person",
-        mostly=0.5,
+    _new_event(
+        name="new_camera_ids_not_too_long",
+        title="The camera ids of new events have at most 50 characters, their site's folder not counted.",
+        kind=_LENGTH,
+        arguments=_column("camera_name", max_value=50),
+        shown=("file_name", "row_number", "camera_id"),
     ),
-    _new_events(
-        "new_events_say_what_happened",
-        "At least half of the new events are entries, exits or appearances.",
-        "ExpectColumnValuesToNotBeInSet",
-        "event_word",
-        column="event_type",
-        value_set=["other"],
-        mostly=0.5,
+    _new_event(
+        name="new_confidence_is_a_share",
+        title="At least 99 % of the confidences of new events lie between 0 and 1.",
+        kind=_BETWEEN,
+        arguments=_column("confidence", min_value=0, max_value=1, mostly=0.99),
+        shown=("file_name", "row_number", "confidence"),
     ),
-    Expectation(
-        "new_files_stored_whole",
-        "Of each new file there are as many events as its account says.",
-        "raw",
-        "events",
-        "new_files",
-        "files",
-        _PAIR_EQUAL,
-        _equal("rows_stored", "rows_loaded"),
-        ("file_name", "rows_stored", "rows_loaded"),
-        "These runs loaded no file.",
+    _new_event(
+        name="new_events_name_persons",
+        title="At least half of the new events name a person, not an anonymous one.",
+        kind="ExpectColumnValuesToNotBeNull",
+        arguments=_column("named_person", mostly=0.5),
+        shown=("file_name", "row_number", "person_id"),
+    ),
+    _new_event(
+        name="new_events_say_what_happened",
+        title="At least half of the new events are entries, exits or appearances.",
+        kind="ExpectColumnValuesToNotBeInSet",
+        arguments=_column("event_type", value_set=["other"], mostly=0.5),
+        shown=("file_name", "row_number", "event_word"),
     ),
     Expectation(
-        "volume_as_usual",
-        f"Each site's newest day that is over has 0.4 to 2.5 times the events that are usual: the median of up to "
+        name="new_files_stored_whole",
+        title="Of each new file there are as many events as its account says.",
+        schema="raw",
+        table="events",
+        rows="new_files",
+        unit="files",
+        kind=_PAIR_EQUAL,
+        arguments=_equal("rows_stored", "rows_loaded"),
+        shown=("file_name", "rows_stored", "rows_loaded"),
+        nothing="These runs loaded no file.",
+    ),
+    _compared(
+        name="volume_as_usual",
+        title="Each site's newest day that is over has 0.4 to 2.5 times the usual events: the median of up to "
         f"{WEEKS_COMPARED} days of the same weekday before it.",
-        "marts",
-        "site_daily",
-        "newest_days",
-        "sites",
-        _BETWEEN,
-        {"column": "share_of_usual", "min_value": 0.4, "max_value": 2.5},
-        ("site_id", "bucket_date", "events", "usual_events"),
-        _NO_HISTORY,
-        "could_not_check",
+        table="site_daily",
+        rows="newest_days",
+        unit="sites",
+        kind=_BETWEEN,
+        arguments=_column("share_of_usual", min_value=0.4, max_value=2.5),
+        shown=("site_id", "bucket_date", "events", "usual_events"),
     ),
-    _marts(
-        "entries_balance_exits",
-        f"On each site's newest day that is over, entries and exits differ by a factor of 2 at most, if there are "
-        f"{SIGNALS_NEEDED} of them.",
-        "site_daily",
-        "newest_days",
-        "sites",
-        _BETWEEN,
-        "site_id",
-        "bucket_date",
-        "entries",
-        "exits",
-        nothing=_NO_DAYS,
-        column="balance",
-        min_value=0.5,
+    _mart(
+        name="entries_balance_exits",
+        title="On each site's newest day that is over there are at most twice as many entries as exits, or exits as "
+        f"entries, if they are {SIGNALS_NEEDED} or more together.",
+        table="site_daily",
+        rows="newest_days",
+        unit="sites",
+        kind=_BETWEEN,
+        arguments=_column("balance", min_value=0.5),
+        shown=("site_id", "bucket_date", "entries", "exits"),
     ),
-    _marts(
-        "site_visitors_not_fewer",
-        f"On its newest {DAYS_LOOKED_AT} days no site had fewer visitors than one of its cameras.",
-        "site_daily",
-        "site_days",
-        "site days",
-        _PAIR_ORDER,
-        "site_id",
-        "bucket_date",
-        "unique_visitors",
-        "most_at_one_camera",
-        nothing=_NO_DAYS,
-        **_not_below("unique_visitors", "most_at_one_camera"),
+    _mart(
+        name="site_visitors_not_fewer",
+        title=f"On its newest {DAYS_LOOKED_AT} days no site had fewer visitors than one of its cameras.",
+        table="site_daily",
+        rows="site_days",
+        unit="site days",
+        kind=_PAIR_IN_ORDER,
+        arguments=_not_below("unique_visitors", "most_at_one_camera"),
+        shown=("site_id", "bucket_date", "unique_visitors", "most_at_one_camera"),
     ),
-    _marts(
-        "site_visitors_not_more",
-        f"On its newest {DAYS_LOOKED_AT} days no site had more visitors than all of its cameras together.",
-        "site_daily",
-        "site_days",
-        "site days",
-        _PAIR_ORDER,
-        "site_id",
-        "bucket_date",
-        "unique_visitors",
-        "at_all_cameras",
-        nothing=_NO_DAYS,
-        **_not_below("at_all_cameras", "unique_visitors"),
+    _mart(
+        name="site_visitors_not_more",
+        title=f"On its newest {DAYS_LOOKED_AT} days no site had more visitors than all of its cameras together.",
+        table="site_daily",
+        rows="site_days",
+        unit="site days",
+        kind=_PAIR_IN_ORDER,
+        arguments=_not_below("at_all_cameras", "unique_visitors"),
+        shown=("site_id", "bucket_date", "unique_visitors", "at_all_cameras"),
     ),
-    _marts(
-        "peak_within_capacity",
-        f"On its newest {DAYS_LOOKED_AT} days no camera saw more persons at once than its place holds.",
-        "camera_daily",
-        "camera_days",
-        "camera days",
-        _PAIR_ORDER,
-        "camera_id",
-        "bucket_date",
-        "peak_occupancy",
-        "capacity",
-        nothing="The camera list gives no capacity for a camera with events in the last days.",
-        **_not_below("capacity", "peak_occupancy"),
+    _mart(
+        name="peak_within_capacity",
+        title=f"On its newest {DAYS_LOOKED_AT} days no camera saw more persons at once than its place holds.",
+        table="camera_daily",
+        rows="camera_days",
+        unit="camera days",
+        kind=_PAIR_IN_ORDER,
+        arguments=_not_below("capacity", "peak_occupancy"),
+        shown=("camera_id", "bucket_date", "peak_occupancy", "capacity"),
+        nothing="The camera list gives no capacity for a camera that has events.",
     ),
-    _marts(
-        "average_dwell_within_longest",
-        f"On each camera's newest {DAYS_LOOKED_AT} days the average dwell was not longer than the longest.",
-        "camera_daily",
-        "camera_days",
-        "camera days",
-        _PAIR_ORDER,
-        "camera_id",
-        "bucket_date",
-        "dwell_seconds_avg",
-        "dwell_seconds_max",
-        nothing=_NO_DAYS,
-        **_not_below("dwell_seconds_max", "dwell_seconds_avg"),
+    _mart(
+        name="average_dwell_within_longest",
+        title=f"On each camera's newest {DAYS_LOOKED_AT} days the average dwell is not longer than the longest.",
+        table="camera_daily",
+        rows="camera_days",
+        unit="camera days",
+        kind=_PAIR_IN_ORDER,
+        arguments=_not_below("dwell_seconds_max", "dwell_seconds_avg"),
+        shown=("camera_id", "bucket_date", "dwell_seconds_avg", "dwell_seconds_max"),
     ),
-    Expectation(
-        "no_camera_silent",
-        f"On its site's newest day that is over, no camera was silent for {SILENT_HOURS} hours in a row in which it "
-        f"usually has events.",
-        "marts",
-        "camera_hourly",
-        "camera_silences",
-        "cameras",
-        _BETWEEN,
-        {"column": "silent_hours", "max_value": SILENT_HOURS - 1},
-        ("camera_id", "bucket_date", "silent_hours", "silent_from"),
-        _NO_HISTORY,
-        "could_not_check",
+    _compared(
+        name="no_camera_silent",
+        title=f"On its site's newest day that is over no camera was silent for {SILENT_HOURS} hours in a row in which "
+        "it usually has events.",
+        table="camera_hourly",
+        rows="camera_silences",
+        unit="cameras",
+        kind=_BETWEEN,
+        arguments=_column("silent_hours", max_value=SILENT_HOURS - 1),
+        shown=("camera_id", "bucket_date", "silent_hours", "silent_from"),
     ),
-    _marts(
-        "hours_hold_the_days_events",
-        f"Over its last {WEEKS_ADDED_UP} weeks, each camera's hours hold as many events as its days.",
-        "camera_hourly",
-        "camera_sums",
-        "cameras",
-        _PAIR_EQUAL,
-        "camera_id",
-        "events_by_hour",
-        "events_by_day",
-        nothing=_NO_DAYS,
-        **_equal("events_by_hour", "events_by_day"),
+    _mart(
+        name="hours_hold_the_days_events",
+        title=f"Over its last {WEEKS_ADDED_UP} weeks each camera's hours hold as many events as its days.",
+        table="camera_hourly",
+        rows="camera_sums",
+        unit="cameras",
+        kind=_PAIR_EQUAL,
+        arguments=_equal("events_by_hour", "events_by_day"),
+        shown=("camera_id", "events_by_hour", "events_by_day"),
     ),
-    _marts(
-        "hours_hold_the_days_time",
-        f"Over its last {WEEKS_ADDED_UP} weeks, each camera's hours hold as much occupied time as its days.",
-        "camera_hourly",
-        "camera_sums",
-        "cameras",
-        _PAIR_EQUAL,
-        "camera_id",
-        "occupied_by_hour",
-        "occupied_by_day",
-        nothing=_NO_DAYS,
-        **_equal("occupied_by_hour", "occupied_by_day"),
+    _mart(
+        name="hours_hold_the_days_time",
+        title=f"Over its last {WEEKS_ADDED_UP} weeks each camera's hours hold as much occupied time as its days.",
+        table="camera_hourly",
+        rows="camera_sums",
+        unit="cameras",
+        kind=_PAIR_EQUAL,
+        arguments=_equal("occupied_by_hour", "occupied_by_day"),
+        shown=("camera_id", "occupied_by_hour", "occupied_by_day"),
     ),
 )

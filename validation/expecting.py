@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,16 +26,22 @@ from warehouse.connections import Role, Warehouse
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
-    from great_expectations.datasource.fluent import SQLDatasource
+    from great_expectations.datasource.fluent.interfaces import Batch
+    from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
 
 _SAMPLES: Final = 5
 _SHOWN: Final = 300
-# Of one statement: those about 10,000 new rows, or about the marts of a year, take a fraction of a second.
-_LONGEST_SECONDS: Final = 120.0
-_RESULT_FORMAT: Final = {
+# For one of the queries, however much is asked of it. About 10,000 new events that takes a fraction of a second.
+_LONGEST_SECONDS: Final = 300.0
+# As PostgreSQL has it.
+_TOO_LONG: Final = "statement timeout"
+# All rows are counted in one statement. A sample is a statement or two of its own for each that fails, hence the others
+# are not asked for any.
+_COUNTED: Final = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_SAMPLED: Final = {
     "result_format": "BASIC",
-    "include_unexpected_rows": True,
     "partial_unexpected_count": _SAMPLES,
+    "include_unexpected_rows": True,
 }
 
 # What was found, and how Great Expectations has it, if it came to a result.
@@ -119,30 +126,19 @@ class _Judge:
 
     def _results(
         self, name: str, rows: Rows, expected: Sequence[Expectation]
-    ) -> Mapping[str, ExpectationValidationResult]:
+    ) -> dict[str, ExpectationValidationResult]:
         """Ask Great Expectations; the results by name."""
-        import great_expectations as gx
-        from great_expectations import expectations as kinds
-
         source = self._source(rows.role)
-        _ask_for_names_alone(source, rows.query)
         asset = source.add_query_asset(name, query=rows.query)
         batch = asset.add_batch_definition_whole_table(name).get_batch()
-        suite = gx.ExpectationSuite(
-            name,
-            expectations=[
-                getattr(kinds, one.kind)(**one.arguments, description=one.title, meta={"name": one.name})
-                for one in expected
-            ],
-        )
-        validated = batch.validate(suite, result_format=_RESULT_FORMAT)
-        return {
-            one.expectation_config.meta["name"]: one for one in validated.results if one.expectation_config is not None
-        }
+        with _asked_within(self._longest_seconds, source, rows.query):
+            found = _validated(batch, name, expected, _COUNTED)
+            failing = [one for one in expected if one.name in found and _has_failed(found[one.name])]
+            return found | (_validated(batch, name, failing, _SAMPLED) if failing else {})
 
     def _source(self, role: Role) -> SQLDatasource:
         if role not in self._sources:
-            from great_expectations.datasource.fluent import GxDatasourceWarning
+            from great_expectations.datasource.fluent.interfaces import GxDatasourceWarning
 
             options = (
                 f"{self._warehouse.options.get('options', '')} -c default_transaction_read_only=on"
@@ -181,12 +177,14 @@ class _Judge:
             checked,
             failed,
             expected.unit,
-            () if result.success else tuple(_told(expected, row) for row in found["unexpected_rows"][:_SAMPLES]),
+            ()
+            if result.success
+            else tuple(_told(expected, row) for row in found.get("unexpected_rows", ())[:_SAMPLES]),
         )
 
     def _in_words(self, error: str) -> str:
         """Say why something could not be judged: the server's own words, where it has any."""
-        if "statement timeout" in error:
+        if _TOO_LONG in error:
             return f"It took longer than {self._longest_seconds:g} seconds and was given up."
         words = re.search(r"\(psycopg\.[\w.]+\) ([^\n]+)", error)
         if words is not None:
@@ -194,17 +192,52 @@ class _Judge:
         return f"Great Expectations says: {on_one_line((error.splitlines() or ['nothing'])[0][:_SHOWN])}."
 
 
-def _ask_for_names_alone(source: SQLDatasource, query: str) -> None:
-    """Keep all rows of a query from coming here: it is run once as it is, for the names of its columns alone."""
+def _validated(
+    batch: Batch, name: str, expected: Sequence[Expectation], result_format: Mapping[str, Any]
+) -> dict[str, ExpectationValidationResult]:
+    from great_expectations import ExpectationSuite
+    from great_expectations import expectations as kinds
+
+    suite = ExpectationSuite(
+        name,
+        expectations=[
+            getattr(kinds, one.kind)(**one.arguments, description=one.title, meta={"name": one.name})
+            for one in expected
+        ],
+    )
+    validated = batch.validate(suite, result_format=dict(result_format))
+    return {one.expectation_config.meta["name"]: one for one in validated.results if one.expectation_config is not None}
+
+
+def _has_failed(result: ExpectationValidationResult) -> bool:
+    return not result.success and _error_of(result) is None
+
+
+@contextmanager
+def _asked_within(seconds: float, source: SQLDatasource, query: str) -> Iterator[None]:
+    """Have a query run in full for results alone, and nothing more be asked of it when its time is over.
+
+    Great Expectations runs it as it is for the names of its columns: all of its rows would come here. And it asks
+    many questions, each of which may wait for as long as a statement may.
+    """
     from sqlalchemy import event
 
-    def without_rows(
+    end = time.monotonic() + seconds
+
+    def before_statement(
         _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
+        if time.monotonic() > end:
+            raise TimeoutError(_TOO_LONG)
         is_query = statement.strip() == query.strip()
-        return (f"select * from ({statement}) as named limit 0" if is_query else statement), parameters
+        return (f"select * from ({statement}) as named limit 0" if is_query else statement), parameters  # noqa: S608
 
-    event.listen(source.get_execution_engine().engine, "before_cursor_execute", without_rows, retval=True)
+    engine = source.get_execution_engine().engine
+    event.listen(engine, "before_cursor_execute", before_statement, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", before_statement)
 
 
 def _error_of(result: ExpectationValidationResult) -> str | None:

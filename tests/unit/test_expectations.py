@@ -35,7 +35,7 @@ def test_each_expectation_is_known_by_its_name() -> None:
 
 
 def test_raw_tables_are_read_by_who_may_and_marts_by_their_reader() -> None:
-    roles = {one.schema: rows_of(one.rows, NewFiles((1, 2), 7)).role for one in EXPECTATIONS}
+    roles = {one.schema: rows_of(one.rows, NewFiles((1, 2), (7,))).role for one in EXPECTATIONS}
     assert roles == {"raw": "transformer", "marts": "bi_reader"}
 
 
