@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
+
 from validation import data_docs
 from validation.checks import CheckOutcome
 from validation.expectations import EXPECTATIONS, Expectation
@@ -76,7 +78,7 @@ def judge_expectations(
 @contextmanager
 def _judge(warehouse: Warehouse, longest_seconds: float) -> Iterator[_Judge]:
     """Import Great Expectations and lend it the warehouse; its connections are closed at the end."""
-    # Read as it is imported, as is everything that it might ask a server of its maker.
+    # Whether it tells its maker of its use; it takes settings from the environment alone.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     judge = _Judge(warehouse, longest_seconds)
     try:
@@ -105,14 +107,14 @@ class _Judge:
 
     def all(self, run_ids: Sequence[str]) -> Iterator[tuple[Expectation, _Judged]]:
         """Judge everything, rows by rows: each is asked for once, about all that is expected of it."""
+        new: NewFiles | None = None
         for name in dict.fromkeys(one.rows for one in EXPECTATIONS):
             expected = [one for one in EXPECTATIONS if one.rows == name]
             try:
-                with self._warehouse.connect("transformer") as connection:
-                    rows = rows_of(name, NewFiles.of(connection, run_ids))
-                results = self._results(name, rows, expected)
+                new = new or self._new_files(run_ids)
+                results = self._results(name, rows_of(name, new), expected)
             except Exception as error:  # whatever stops it, it is told, and the other rows are judged
-                why = self._in_words(str(error))
+                why = self._in_words(str(error), by_server=isinstance(error, psycopg.Error))
                 yield from ((one, (_not_judged(one, why), None)) for one in expected)
                 continue
             for one in expected:
@@ -123,6 +125,10 @@ class _Judge:
                     outcome = self._outcome(one, result)
                     # What could not be judged has no green result to be shown.
                     yield one, (outcome, None if outcome.status == "could_not_check" else result)
+
+    def _new_files(self, run_ids: Sequence[str]) -> NewFiles:
+        with self._warehouse.connect("transformer") as connection:
+            return NewFiles.of(connection, run_ids)
 
     def _results(
         self, name: str, rows: Rows, expected: Sequence[Expectation]
@@ -182,14 +188,14 @@ class _Judge:
             else tuple(_told(expected, row) for row in found.get("unexpected_rows", ())[:_SAMPLES]),
         )
 
-    def _in_words(self, error: str) -> str:
+    def _in_words(self, error: str, *, by_server: bool = False) -> str:
         """Say why something could not be judged: the server's own words, where it has any."""
         if _TOO_LONG in error:
             return f"It took longer than {self._longest_seconds:g} seconds and was given up."
         words = re.search(r"\(psycopg\.[\w.]+\) ([^\n]+)", error)
-        if words is not None:
-            return f"PostgreSQL says: {on_one_line(words[1])}."
-        return f"Great Expectations says: {on_one_line((error.splitlines() or ['nothing'])[0][:_SHOWN])}."
+        who = "PostgreSQL" if words or by_server else "Great Expectations"
+        line = words[1] if words else next(iter(error.splitlines()), "nothing")
+        return f"{who} says: {on_one_line(line[:_SHOWN]).rstrip('.')}."
 
 
 def _validated(
