@@ -5,7 +5,7 @@ Plain values only. What decides the outcome lives in `loading`; longer accounts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -190,7 +190,7 @@ class Outcome:
     @property
     def sentence(self) -> str:
         """The verdict, for a manager, and what is behind it."""
-        return " ".join([self.verdict, *self.remarks])
+        return with_remarks(self.verdict, self.remarks)
 
     @property
     def verdict(self) -> str:
@@ -199,23 +199,27 @@ class Outcome:
 
     @property
     def remarks(self) -> list[str]:
-        """What the figures are due to: why most of the rejected rows were, and the first thing worth knowing."""
+        """What the figures are due to: why most of the rejected rows were, and the first thing worth knowing.
+
+        Each continues a sentence.
+        """
         if self.state not in {"loaded", "quarantined"} or self.account is None:
             return []
         warnings = [notice.sentence for notice in self.notices if notice.code not in _NO_WARNINGS]
         told = [self._cause()] if self.reject_counts else []
         if warnings:
-            first, end, _ = warnings[0].partition(". ")
-            told.append(first + end.rstrip())
+            first, _, _ = warnings[0].partition(". ")
+            begins_a_sentence = first[:2].istitle()  # and not with a name in capitals
+            told.append((first[:1].lower() if begins_a_sentence else first[:1]) + first[1:].removesuffix("."))
         if len(warnings) > 1:
-            told.append(f"{len(warnings) - 1} more to know of.")
+            told.append(f"{len(warnings) - 1} more to know of")
         return told
 
     def _cause(self) -> str:
         counts = sorted(self.reject_counts.items(), key=lambda item: (-item[1], item[0]))
         (code, most), reasons = counts[0], sum(self.reject_counts.values())
         how = "" if most == reasons else "mostly " if 2 * most > reasons else "first of all "
-        return f"Rejected {how}for {CAUSES.get(code, code.replace('_', ' '))}."
+        return f"rejected {how}for {CAUSES.get(code, code.replace('_', ' '))}"
 
     def _told(self) -> str:
         name = on_one_line(self.name)
@@ -288,6 +292,11 @@ TOO_MANY_REJECTED = "too_many_rejected_rows"
 
 def _events(count: int) -> str:
     return "1 event was" if count == 1 else f"{count:,} events were"
+
+
+def with_remarks(verdict: str, remarks: Sequence[str]) -> str:
+    """Have remarks continue a verdict, whose full stop comes last."""
+    return f"{'; '.join([verdict.removesuffix('.'), *remarks])}." if remarks else verdict
 
 
 def percent(share: float) -> str:

@@ -23,6 +23,8 @@ CAUSES: Final = {
     "unclosed_quote": "quotation marks that are not closed",
     "record_too_long": "rows without an end",
     "not_text": "damaged text",
+    "not_between_marks": "cells that lost their « and »",
+    "several_rows_in_a_cell": "several rows in one cell",
 }
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from validation.checks import CheckOutcome
-from validation.outcomes import Outcome, duration, on_one_line
+from validation.outcomes import Outcome, duration, on_one_line, with_remarks
 from validation.problems import Reject
 
 FileState = Literal["loading", "loaded", "quarantined", "failed", "retracted"]
@@ -250,14 +250,14 @@ class FileReport:
             told = self.outcome.verdict.replace(self.outcome.headline, self.headline, 1)
         if self.publication is not None:
             told = f"{told.removesuffix('.')}, {self.publication.sentence.removesuffix('.')}."
-        return " ".join([told, *self.outcome.remarks, *self._remarks()])
+        return with_remarks(told, [*self.outcome.remarks, *self._remarks()] if self.state != "retracted" else [])
 
     def _remarks(self) -> list[str]:
         """Say what only the marts tell: cameras that are silent, or whose clocks are ahead."""
         silent = {silence.camera_id for silence in self.events.silences or ()}
-        told = [f"{_cameras(silent)} silent in hours in which there usually are events."] if silent else []
+        told = [f"{_cameras(silent)} silent in hours in which there usually are events"] if silent else []
         ahead = {camera.camera_id for camera, _ in self.ahead}
-        return [*told, *([f"{_cameras(ahead)} ahead of the time."] if ahead else [])]
+        return [*told, *([f"{_cameras(ahead)} ahead of the time"] if ahead else [])]
 
     @property
     def lag(self) -> timedelta | None:
@@ -277,7 +277,7 @@ class FileReport:
 
 
 def _cameras(names: Collection[str]) -> str:
-    """Name a few cameras, as the beginning of a sentence, with its verb."""
+    """Name a few cameras, with the verb."""
     shown = [on_one_line(name) for name in sorted(names)[:_CAMERAS_NAMED]]
     more = len(names) - len(shown)
     return f"{', '.join(shown)}{f' and {more} more' if more else ''} {'is' if len(names) == 1 else 'are'}"

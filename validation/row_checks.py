@@ -31,7 +31,14 @@ ROW_CHECKS: Final = (
     RowCheck(
         "rows_are_whole",
         "Every row can be read and has as many fields as the header.",
-        ("wrong_field_count", "unclosed_quote", "record_too_long", "not_text"),
+        (
+            "wrong_field_count",
+            "unclosed_quote",
+            "record_too_long",
+            "not_text",
+            "not_between_marks",
+            "several_rows_in_a_cell",
+        ),
     ),
     RowCheck("required_values_present", "Every row names a time, a person, a camera and an event.", ("missing_value",)),
     RowCheck(

@@ -14,9 +14,9 @@ from warehouse.connections import Warehouse
 VERDICTS = {
     "missing column.csv": ("Not usable", "is missing: camera_id"),
     "swapped day and month.csv": ("Not usable", "400 rows can only have the day first"),
-    "wrong epoch unit.csv": ("Not usable", "Rejected for times out of range."),
+    "wrong epoch unit.csv": ("Not usable", "rejected for times out of range."),
     "empty ids.csv": ("Not usable", "120 of 400 rows rejected (30 %) where at most 5 % are allowed."),
-    "shifted columns.csv": ("Not usable", "Rejected for a wrong number of cells."),
+    "shifted columns.csv": ("Not usable", "rejected for a wrong number of cells."),
     "two headers.csv": ("Usable, with warnings", "1 rejected (0.1 %)"),
     "utf-16.csv": ("Usable", "400 of 400 rows loaded"),
     "truncated last line.csv": ("Usable, with warnings", "399 of 400 rows loaded, 1 rejected (0.2 %)"),

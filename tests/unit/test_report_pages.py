@@ -149,31 +149,43 @@ def figures(text: str) -> list[str]:
     return sorted(re.findall(r"\d+(?:[,.:]\d+)*", text))
 
 
+CLEAN = {"account": Account(3, rows_loaded=3), "reject_counts": {}, "notices": ()}
+
+
 class TestVerdict:
     def test_it_is_one_sentence_with_all_that_a_manager_asks(self) -> None:
         assert a_report().verdict == (
             "Usable, with warnings: cam-north 14:00.csv, 9,931 of 10,000 rows loaded, 69 rejected (0.7 %), "
-            "0 duplicates, in the marts 4 s after arrival."
+            "0 duplicates, in the marts 4 s after arrival; rejected for missing values; CAM-1; "
+            "CAM-1 is silent in hours in which there usually are events; CAM-1 is ahead of the time."
         )
+
+    def test_silence_is_a_warning(self) -> None:
+        quiet = replace(a_report(), outcome=replace(a_report().outcome, **CLEAN))
+        assert quiet.headline == "Usable, with warnings"
+        assert "CAM-1 is silent" in quiet.verdict
+        nothing = replace(quiet, events=Events())
+        assert nothing.headline == "Usable"
+        assert nothing.verdict.endswith("in the marts 4 s after arrival.")
 
     @pytest.mark.parametrize(
         ("publication", "words"),
         [
-            (Publication(7, "load"), "0 duplicates, not in the marts yet."),
-            (Publication(7, "replay", after=timedelta(minutes=2)), "in the marts 2 min after the replay."),
+            (Publication(7, "load"), "0 duplicates, not in the marts yet; "),
+            (Publication(7, "replay", after=timedelta(minutes=2)), "in the marts 2 min after the replay; "),
             (
                 Publication(7, "load", held_back="a check failed: no row is lost."),
-                "not in the marts: the data version was held back because a check failed: no row is lost.",
+                "not in the marts: the data version was held back because a check failed: no row is lost; ",
             ),
         ],
     )
     def test_it_says_what_became_of_it_in_the_marts(self, publication: Publication, words: str) -> None:
-        assert replace(a_report(), publication=publication).verdict.endswith(words)
+        assert replace(a_report(), publication=publication).verdict.partition("rejected for")[0].endswith(words)
 
     def test_files_that_are_not_loaded(self) -> None:
-        assert UNUSABLE.verdict.endswith("where at most 5 % are allowed. Nothing was loaded.")
+        assert "where at most 5 % are allowed. Nothing was loaded; rejected for missing values" in UNUSABLE.verdict
         taken_back = replace(UNUSABLE, outcome=replace(UNUSABLE.outcome, correction=Correction("replay", 0, 0, 6)))
-        assert taken_back.verdict.endswith("6 events were taken back.")
+        assert "6 events were taken back; " in taken_back.verdict
         retracted = replace(a_report(), state="retracted", publication=Publication(8, "retract", 0, 2000))
         assert retracted.verdict == (
             "Retracted: cam-north 14:00.csv, 2,000 events were taken back, not in the marts yet."

@@ -120,13 +120,15 @@ class TestVerdicts:
         assert "a\\nUsable: b\\x1b[2J\\u202e.csv" in sentence
 
     def test_behind_the_figures_stand_the_commonest_cause_and_the_first_thing_worth_knowing(self) -> None:
-        told = LOADED.sentence.removeprefix(LOADED.verdict)
-        assert told == " Rejected mostly for times that cannot be read. 3 rows have dates that could be read both ways."
+        told = LOADED.sentence.removeprefix(LOADED.verdict.removesuffix("."))
+        assert (
+            told == "; rejected mostly for times that cannot be read; 3 rows have dates that could be read both ways."
+        )
         quiet = replace(LOADED, notices=())
-        assert replace(quiet, reject_counts={"missing_value": 69}).remarks == ["Rejected for missing values."]
+        assert replace(quiet, reject_counts={"missing_value": 69}).remarks == ["rejected for missing values"]
         many = replace(quiet, reject_counts={"missing_value": 3, "not_text": 2, "id_too_long": 2})
-        assert many.remarks == ["Rejected first of all for missing values."]
-        assert replace(LOADED, notices=LOADED.notices * 3).remarks[-1] == "2 more to know of."
+        assert many.remarks == ["rejected first of all for missing values"]
+        assert replace(LOADED, notices=LOADED.notices * 3).remarks[-1] == "2 more to know of"
         assert replace(LOADED, state="already_loaded").remarks == []
 
     def test_every_code_has_its_words(self) -> None:
