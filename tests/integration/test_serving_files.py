@@ -9,8 +9,7 @@ import pytest
 
 from serving.app import build_app
 from serving.database import Database
-from serving.guard import OWN_POLICY
-from serving.report_files import EXPECTATIONS_POLICY
+from serving.guard import POLICY
 from tests.integration.serving import Site, served
 from warehouse.connections import Warehouse
 from warehouse.problems import WarehouseProblem
@@ -27,7 +26,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     (home / "passwords.json").write_text("secret")
     files, docs = home / "reports" / "files" / "17", home / "reports" / "expectations" / "run 1"
-    for folder in (files, docs / "static", home / "reports" / "empty", home / "reports-beside"):
+    for folder in (files, docs, home / "reports" / "empty", home / "reports-beside"):
         folder.mkdir(parents=True)
     (home / "reports-beside" / "index.html").write_text("secret")
     (files / "index.html").write_text(f"<p>the report</p>{_SCRIPT}")
@@ -38,7 +37,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (files / "up").symlink_to(home, target_is_directory=True)
     (home / "reports" / "loop").symlink_to(home / "reports" / "loop")
     (docs / "index.html").write_text(_SCRIPT)
-    (docs / "static" / "styles.css").write_text("p {}")
     return home / "reports"
 
 
@@ -83,17 +81,13 @@ def test_every_answer_has_the_headers(site: Site, path: str, status: int) -> Non
     assert answer.status == status
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
-    own = not path.startswith("/reports/expectations")
-    assert answer.headers["content-security-policy"] == (OWN_POLICY if own else EXPECTATIONS_POLICY)
+    assert answer.headers["content-security-policy"] == POLICY
     assert "server" not in answer.headers
 
 
-def test_own_pages_run_no_script_and_data_docs_run_theirs_as_nobody() -> None:
-    assert OWN_POLICY.startswith("default-src 'none'; style-src")
-    assert "script-src" not in OWN_POLICY
-    assert EXPECTATIONS_POLICY.startswith("sandbox allow-scripts; default-src 'none';")
-    for forbidden in ("allow-same-origin", "connect-src", "allow-top-navigation", "https: ", "*"):
-        assert forbidden not in EXPECTATIONS_POLICY
+def test_no_page_runs_a_script() -> None:
+    assert POLICY.startswith("default-src 'none'; style-src")
+    assert "script-src" not in POLICY
 
 
 def test_files_are_what_we_say_they_are(site: Site) -> None:
@@ -104,7 +98,6 @@ def test_files_are_what_we_say_they_are(site: Site) -> None:
     assert kind("files/17/index.html") == ("text/html; charset=utf-8", None)
     assert kind("files/17/report.md") == ("text/plain; charset=utf-8", None)
     assert kind("files/17/rejects.csv") == ("text/csv; charset=utf-8", 'attachment; filename="17-rejects.csv"')
-    assert kind("expectations/run%201/static/styles.css") == ("text/css; charset=utf-8", None)
     odd = ("application/octet-stream", 'attachment; filename="17-odd____y.exe"')
     assert kind("files/17/odd%20%C3%A9%22;y.exe") == odd
 
@@ -114,7 +107,7 @@ def test_a_report_that_has_not_changed_is_not_sent_again(site: Site) -> None:
     assert first.headers["cache-control"] == "no-cache"
     again = site.get("/reports/files/17/", **{"If-None-Match": first.headers["etag"]})
     assert (again.status, again.body) == (304, b"")
-    assert again.headers["content-security-policy"] == OWN_POLICY
+    assert again.headers["content-security-policy"] == POLICY
 
 
 @pytest.mark.parametrize(
@@ -158,9 +151,9 @@ def test_folders_are_not_listed(site: Site, path: str) -> None:
 
 def test_the_policy_is_that_of_the_file_whatever_way_leads_to_it(site: Site) -> None:
     to_report = site.get("/reports/expectations/%2e%2e/files/17/index.html")
-    assert (to_report.status, to_report.headers["content-security-policy"]) == (200, OWN_POLICY)
+    assert (to_report.status, to_report.headers["content-security-policy"]) == (200, POLICY)
     to_docs = site.get("/reports/files/..%2fexpectations/run%201/index.html")
-    assert (to_docs.status, to_docs.headers["content-security-policy"]) == (200, EXPECTATIONS_POLICY)
+    assert (to_docs.status, to_docs.headers["content-security-policy"]) == (200, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +174,7 @@ def test_who_calls_it_otherwise_is_not(site: Site, host: str | None) -> None:
         # uvicorn itself answers where the request is none of HTTP's.
         if host is not None:
             assert "FOOTFALL_ALLOWED_HOSTS" in answer.words
-            assert answer.headers["content-security-policy"] == OWN_POLICY
+            assert answer.headers["content-security-policy"] == POLICY
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -205,7 +198,7 @@ def test_a_fault_of_ours_is_told_in_words_and_with_the_headers(reports: Path) ->
     assert answer.status == 500
     assert "Something went wrong here" in answer.words
     assert "secret" not in answer.text
-    assert answer.headers["content-security-policy"] == OWN_POLICY
+    assert answer.headers["content-security-policy"] == POLICY
 
 
 def test_a_folder_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
