@@ -175,7 +175,7 @@ class Outcome:
                 if self.correction is not None:
                     return "Released" if self.correction.kind == "release" else "Replayed"
                 empty = self.account is None or not self.account.rows_read
-                return "Usable, but empty" if empty else "Usable, with warnings" if self.has_warnings else "Usable"
+                return "Usable, but empty" if empty else WITH_WARNINGS if self.has_warnings else USABLE
             case "already_loaded":
                 return "Nothing new"
             case "quarantined":
@@ -285,6 +285,9 @@ class Outcome:
 # One export may be dropped day after day under one name.
 # The order of dates of a file that is put right is known.
 _NO_WARNINGS = {"unlisted_cameras", "same_name", "date_order_of_original"}
+
+USABLE = "Usable"
+WITH_WARNINGS = "Usable, with warnings"
 
 TOO_MANY_REJECTED = "too_many_rejected_rows"
 """The code of the problem that quarantines a file which could be read."""

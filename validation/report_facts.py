@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from validation.checks import CheckOutcome
-from validation.outcomes import Outcome, duration, on_one_line, with_remarks
+from validation.outcomes import USABLE, WITH_WARNINGS, Outcome, duration, on_one_line, with_remarks
 from validation.problems import Reject
 
 FileState = Literal["loading", "loaded", "quarantined", "failed", "retracted"]
@@ -234,7 +234,7 @@ class FileReport:
         if self.state == "failed":
             return "Not loaded"
         told = self.outcome.headline
-        return "Usable, with warnings" if told == "Usable" and self._remarks() else told
+        return WITH_WARNINGS if told == USABLE and self._remarks() else told
 
     @property
     def verdict(self) -> str:

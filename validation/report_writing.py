@@ -17,6 +17,7 @@ import psycopg
 
 from validation.archive import Archive
 from validation.file_report import read_report
+from validation.outcomes import WITH_WARNINGS
 from validation.quarantine import rejects_of, write_rejects_file
 from validation.report_facts import FileReport, Related
 from validation.report_pages import markdown, page
@@ -98,13 +99,20 @@ def write_report(
     _replace(mine / PAGE, page(report))
     connection.execute(
         """
-        insert into raw.file_reports (file_id, told_of, run_id, expectations_run_id, verdict)
-        values (%s, %s, %s, %s, %s)
+        insert into raw.file_reports (file_id, told_of, run_id, expectations_run_id, verdict, has_warnings)
+        values (%s, %s, %s, %s, %s, %s)
         on conflict (file_id) do update set
             told_of = excluded.told_of, run_id = excluded.run_id, verdict = excluded.verdict, written_at = now(),
-            expectations_run_id = excluded.expectations_run_id
+            has_warnings = excluded.has_warnings, expectations_run_id = excluded.expectations_run_id
         """,
-        (file_id, report.told_of, run_id, report.expectations_run_id, storable(report.verdict)),
+        (
+            file_id,
+            report.told_of,
+            run_id,
+            report.expectations_run_id,
+            storable(report.verdict),
+            report.headline == WITH_WARNINGS,
+        ),
     )
     return Written(file_id, report.verdict, mine / PAGE, markdown(report, address.rstrip("/")))
 

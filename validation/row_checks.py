@@ -109,8 +109,8 @@ def over_all(check: RowCheck, outcomes: Sequence[CheckOutcome]) -> CheckOutcome:
 def _of_file(check: RowCheck, outcome: Outcome, failed_rows: Mapping[tuple[int, str], int]) -> CheckOutcome:
     name = on_one_line(outcome.name)
     if outcome.account is None:
-        why = outcome.problem.sentence if outcome.problem is not None else "It could not be read."
-        return _outcome(check, "could_not_check", f"{name}: {why}", checked=None, failed=None, file_id=outcome.file_id)
+        why = f"{name}: its rows were not judged, because the file as a whole cannot be used."
+        return _outcome(check, "could_not_check", why, checked=None, failed=None, file_id=outcome.file_id)
     read = outcome.account.rows_read
     failed = failed_rows.get((outcome.file_id or 0, check.name), 0)
     if not failed:

@@ -158,10 +158,11 @@ class Installation:
             return None
 
     def newest_run(self) -> dict[str, Any]:
-        """The id and the state of the newest run; empty while the web server does not answer."""
-        found = self.graphql("{ runsOrError(limit: 1) { ... on Runs { results { runId status } } } }")
+        """The id and the state of the newest run but for reports; empty while the web server does not answer."""
+        found = self.graphql("{ runsOrError(limit: 10) { ... on Runs { results { runId status jobName } } } }")
         results = found["runsOrError"]["results"] if found else []
-        return dict(results[0]) if results else {}
+        newest = next((run for run in results if run["jobName"] != "report"), {})
+        return {name: newest[name] for name in ("runId", "status") if newest}
 
     def state(self, run_id: str) -> str | None:
         """The state of a run; None while the web server does not answer."""
@@ -169,7 +170,7 @@ class Installation:
         return found and found["runOrError"].get("status")
 
     def last_run(self) -> str | None:
-        """The state of the newest run; None while the web server does not answer."""
+        """The state of the newest run but for reports; None while the web server does not answer."""
         return self.newest_run().get("status")
 
     def stop(self) -> int:

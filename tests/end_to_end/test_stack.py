@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urldefrag, urlsplit
 
 import psutil
 import psycopg
@@ -20,6 +21,9 @@ import pytest
 
 from orchestration.settings import PROJECT
 from tests.end_to_end.conftest import Installation, installed, until
+from tests.end_to_end.crawling import crawl
+from tests.integration.flawed import empty_ids
+from validation.expectations import EXPECTATIONS
 from validation.sample import SampleTruth, write_sample
 from warehouse.embedded import EmbeddedPostgres
 
@@ -82,6 +86,64 @@ def test_the_quality_page_tells_of_it(stack: Installation) -> None:
     assert "In the last 30 days 1 file arrived; 1 is usable;" in page
     assert "día 1, it&#39;s &#34;quoted&#34;.csv" in page
     assert f"{stack.pages_url}/quality" in stack.said()
+
+
+_CHECKS = """query {
+  assetNodeOrError(assetKey: {path: ["raw", "events"]}) { ... on AssetNode { assetChecksOrError { ... on AssetChecks {
+    checks { name executionForLatestMaterialization { status evaluation {
+      success description metadataEntries { label ... on UrlMetadataEntry { url } }
+    } } }
+  } } } }
+}"""
+
+
+def checks(stack: Installation) -> dict[str, Any]:
+    """What Dagster shows of the checks of raw/events, by name; those that were never made are left out."""
+    found = stack.graphql(_CHECKS)["assetNodeOrError"]["assetChecksOrError"]["checks"]
+    executions = {check["name"]: check["executionForLatestMaterialization"] for check in found}
+    return {name: execution["evaluation"] for name, execution in executions.items() if execution}
+
+
+def checked(stack: Installation) -> dict[str, Any] | None:
+    """The same, once none is being made any more."""
+    found = checks(stack)
+    return found if all(found.values()) else None
+
+
+def test_a_flawed_file_is_told_of_wherever_people_look_and_no_link_is_dead(stack: Installation, tmp_path: Path) -> None:
+    """From the managers' page to reports, rejected rows and Data Docs; and to those from a check in Dagster."""
+    (tmp_path / "flawed.csv").write_bytes(empty_ids())
+    stack.drop(tmp_path / "flawed.csv", "empty <ids>.csv")
+
+    def docs() -> list[str]:
+        links = crawl(f"{stack.pages_url}/quality")
+        mine = [address for address, status in links.seen.items() if status == 200]
+        reported = stack.value("select verdict from marts.file_quality where file_name = 'empty <ids>.csv'")
+        return [address for address in mine if "/reports/expectations/" in address] if reported else []
+
+    until(docs, "the report with what was expected")
+    found = crawl(f"{stack.pages_url}/quality")
+    assert not found.dead()
+    assert {address for address in found.elsewhere if not address.startswith(stack.url)} == set()
+    pages = [urlsplit(address).path for address in found.seen]
+    assert sum(page.startswith("/reports/files/") and page.endswith("/rejects.csv") for page in pages) >= 2
+    assert "120 of 400 rows rejected (30 %)" in (stack.page("/quality") or "")
+
+    told = until(lambda: checked(stack), "the checks to be made")
+    assert not told["required_values_present"]["success"]
+    assert "120 of 400 rows fail (30 %)" in told["required_values_present"]["description"]
+    assert not told["files_usable"]["success"]
+    assert told["rows_add_up"]["success"]
+    links = [
+        entry["url"]
+        for check in told.values()
+        for entry in check["metadataEntries"]
+        if entry.get("url", "").startswith(f"{stack.pages_url}/reports/expectations/")
+    ]
+    assert len(links) == sum(one.table == "events" for one in EXPECTATIONS)
+    for link in links:
+        address, place = urldefrag(link)
+        assert crawl(address).places[address] >= {place}
 
 
 def test_the_page_server_knows_no_password_of_dagster(stack: Installation) -> None:

@@ -4,8 +4,15 @@ files as (
     select * from {{ ref('stg_files') }}
 ),
 
+/* The reports that tell of the newest state of their files. */
 reports as (
-    select * from {{ source('raw', 'file_reports') }}
+    select
+        reports.file_id,
+        reports.verdict,
+        reports.has_warnings
+    from {{ source('raw', 'file_reports') }} as reports
+    inner join files on reports.file_id = files.file_id
+    where reports.told_of >= files.finished_at
 ),
 
 /* What brings a file's rows again, put right: the files that repair it, and those that repair these. */
@@ -35,14 +42,20 @@ repaired as (
 
 judged as (
     select
-        file_id,
-        rows_loaded::double precision / nullif(rows_read, 0) as loaded_share,
-        rows_rejected::double precision / nullif(rows_read, 0) as rejected_share,
-        rows_duplicate::double precision / nullif(rows_read, 0) as duplicate_share,
-        rows_held::double precision / nullif(rows_read, 0) as held_share,
-        extract(epoch from arrived_at - last_event_time)::double precision as lag_seconds,
-        coalesce(arrived_at - last_event_time > interval '24 hours', false) as is_late
+        files.file_id,
+        repaired.repaired_by_file_id,
+        reports.verdict,
+        files.rows_loaded::double precision / nullif(files.rows_read, 0) as loaded_share,
+        files.rows_rejected::double precision / nullif(files.rows_read, 0) as rejected_share,
+        files.rows_duplicate::double precision / nullif(files.rows_read, 0) as duplicate_share,
+        files.rows_held::double precision / nullif(files.rows_read, 0) as held_share,
+        extract(epoch from files.arrived_at - files.last_event_time)::double precision as lag_seconds,
+        coalesce(files.arrived_at - files.last_event_time > interval '24 hours', false) as is_late,
+        files.has_warnings or coalesce(reports.has_warnings and files.state = 'loaded', false) as has_warnings,
+        files.state = 'quarantined' and repaired.file_id is null as is_open_quarantine
     from files
+    left join repaired on files.file_id = repaired.file_id
+    left join reports on files.file_id = reports.file_id
 ),
 
 final as (
@@ -68,15 +81,13 @@ final as (
         judged.lag_seconds,
         judged.is_late,
         files.notice_count,
-        files.has_warnings,
+        judged.has_warnings,
         files.repairs_file_id,
-        repaired.repaired_by_file_id,
-        files.state = 'quarantined' and repaired.file_id is null as is_open_quarantine,
-        case when reports.told_of >= files.finished_at then reports.verdict end as verdict
+        judged.repaired_by_file_id,
+        judged.is_open_quarantine,
+        judged.verdict
     from files
     inner join judged on files.file_id = judged.file_id
-    left join repaired on files.file_id = repaired.file_id
-    left join reports on files.file_id = reports.file_id
 )
 
 select * from final

@@ -47,6 +47,7 @@ STATEMENTS = (
         run_id text collate "C" not null,
         expectations_run_id text collate "C",
         verdict text not null,
+        has_warnings boolean not null default false,
         written_at timestamptz not null default now()
     )
     """,
@@ -116,6 +117,7 @@ COMMENTS = {
         "run_id": "The run that wrote it.",
         "expectations_run_id": "The run whose expectations it tells of; none until they were checked.",
         "verdict": "The verdict in one sentence.",
+        "has_warnings": "Whether it is usable and there is something to look at.",
         "written_at": "When it was written.",
     },
     "alerts": {
