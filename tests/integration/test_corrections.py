@@ -62,7 +62,8 @@ def contents(house: Dropping) -> dict[str, list[tuple[Any, ...]]]:
         "retracted": house.rows("select * from raw.retracted_events"),
         "rejects": house.rows("select * from raw.rejects order by file_id, row_number, reason"),
         "files": house.rows(
-            "select to_jsonb(files) - array['batch_id', 'run_id', 'finished_at', 'seconds'] from raw.files"
+            "select to_jsonb(files) - array['batch_id', 'run_id', 'finished_at', 'seconds', 'stage_seconds']"
+            " from raw.files"
             " order by file_id"
         ),
         "arrivals": house.rows("select * from raw.arrivals order by arrival_id"),
@@ -342,7 +343,7 @@ class TestReplay:
 
         assert outcome.state == "quarantined"
         assert outcome.correction == Correction("replay", events_changed=1, events_removed=1)
-        assert outcome.sentence.endswith("1 event was taken back.")
+        assert outcome.verdict.endswith("1 event was taken back.")
         assert house.rows("select distinct file_id from raw.events order by 1") == [
             (other.file_id,),
             (same_site.file_id,),

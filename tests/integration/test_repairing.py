@@ -90,7 +90,7 @@ class TestFromQuarantine:
 
         outcome = house.load(saved(rejects_file(house), FIXED, encoding, **dialect), "mended.csv")
 
-        assert outcome.sentence == (
+        assert outcome.verdict == (
             f"{outcome.headline}: mended.csv (repairs x.csv), 10 of 10 rows loaded, 0 rejected, 0 duplicates."
         )
         assert outcome.repairs is not None
@@ -124,7 +124,7 @@ class TestFromQuarantine:
     def test_what_is_not_put_right_is_rejected_again_and_can_be_put_right_then(self, house: Dropping) -> None:
         house.load(FLAWED)
         second = house.load(saved(rejects_file(house), {BAD[0]: FIXED[BAD[0]]}), "second.csv")
-        assert second.sentence == (
+        assert second.verdict == (
             "Not usable: second.csv (repairs x.csv), 1 of 10 rows rejected (10 %) where at most 5 % are allowed. "
             "Nothing was loaded."
         )
@@ -187,7 +187,7 @@ class TestFromQuarantine:
         second = house.load(saved(rejects_file(house), {BAD[0]: FIXED[BAD[0]]}), "second.csv")
         assert second.sha256 is not None
         released = release_file(second.sha256, house.context())
-        assert released.sentence == (
+        assert released.verdict == (
             "Released: second.csv (repairs x.csv), 9 of 10 rows loaded, 1 rejected (10 %), 0 duplicates."
         )
         assert files(house)[1] == ("second.csv", "loaded", 10, 9, 1, 0, None, original.file_id)
@@ -261,7 +261,7 @@ class TestFromALoadedFile:
         outcome = house.load(saved(lines, fixes), "mended.csv")
 
         assert [line[:2] for line in lines[1:]] == [["", "header"], *[[str(n), "rejected"] for n in (52, 53, 54)]]
-        assert outcome.sentence == (
+        assert outcome.verdict == (
             "Usable: mended.csv (repairs big.csv), 3 of 3 rows loaded, 0 rejected, 0 duplicates."
         )
         assert house.count("events") == 100
