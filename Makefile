@@ -25,10 +25,10 @@ up: .venv/.runtime ## start PostgreSQL and Dagster, watch the landing folder
 down: .venv/.runtime ## stop what `make up` started elsewhere
 	@$(FOOTFALL) down
 
-# Three processes for the two cores of a small machine: tests wait for servers and clocks much of the time.
+# Four processes for the two cores of a small machine: tests wait for servers and clocks much of the time.
 .PHONY: test
 test: .venv/.dev ## all tests
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile $(TESTARGS)
+	@$(PY) -m pytest --numprocesses 4 --dist loadfile $(TESTARGS)
 
 .PHONY: coverage
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach

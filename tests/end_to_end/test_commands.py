@@ -17,6 +17,7 @@ from warehouse.embedded import EmbeddedPostgres
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
 
+@pytest.mark.soak
 def test_ingest_says_what_became_of_a_file_by_its_exit_code(installation: Installation, tmp_path: Path) -> None:
     good, bad = tmp_path / "-good day.csv", tmp_path / "bad.csv"
     truth = write_sample(good, 500, 1, 21)
@@ -85,6 +86,7 @@ def test_psql_starts_the_server_for_itself(installation: Installation) -> None:
     assert installation.processes() == []
 
 
+@pytest.mark.soak
 def test_an_external_database_with_one_user_does_it_all(
     installation: Installation, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

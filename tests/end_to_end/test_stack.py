@@ -193,6 +193,7 @@ def test_a_file_ingested_beside_the_running_stack_is_loaded_once(stack: Installa
     assert events(stack) == before + truth.events
 
 
+@pytest.mark.soak
 def test_what_a_user_edits_is_heeded_by_itself_and_a_file_can_be_taken_back(
     stack: Installation, tmp_path: Path
 ) -> None:
@@ -289,8 +290,15 @@ def ingesting(stack: Installation, path: Path) -> Iterator[subprocess.Popen[str]
             ingest.kill()
 
 
-@pytest.mark.parametrize(("role", "table"), [("transformer", "intermediate.int_sessions"), ("owner", "raw.events")])
-@pytest.mark.parametrize("how", ["on the web page", "by Ctrl-C"])
+@pytest.mark.parametrize(
+    ("how", "role", "table"),
+    [
+        ("on the web page", "transformer", "intermediate.int_sessions"),
+        ("by Ctrl-C", "owner", "raw.events"),
+        pytest.param("on the web page", "owner", "raw.events", marks=pytest.mark.soak),
+        pytest.param("by Ctrl-C", "transformer", "intermediate.int_sessions", marks=pytest.mark.soak),
+    ],
+)
 def test_a_canceled_run_ends_its_statement_and_commits_nothing_more(
     stack: Installation, tmp_path: Path, how: str, role: str, table: str
 ) -> None:

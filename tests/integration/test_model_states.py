@@ -42,6 +42,7 @@ def raised(models: Models, before: dict[str, int]) -> set[str]:
     return {model for model, revision in after.items() if revision > before[model]}
 
 
+@pytest.mark.soak
 def test_dbt_says_why_a_model_is_refreshed_fully_though_nobody_asked(models: Models) -> None:
     models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600))
     assert run_and_listen(models) == set()

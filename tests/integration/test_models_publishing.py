@@ -224,6 +224,7 @@ def test_who_leaves_out_a_check_publishes_nothing(models: Models) -> None:
     assert versions(models) == before
 
 
+@pytest.mark.soak
 def test_views_that_the_same_project_has_made_may_be_left_out(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOOTFALL_DB_PROJECT", "this one")
     models.build()
