@@ -182,6 +182,7 @@ def test_what_the_commands_say_of_a_running_stack(stack: Installation) -> None:
     assert (count.returncode, count.stdout.strip()) == (0, str(events(stack)))
 
 
+@pytest.mark.soak
 def test_a_file_ingested_beside_the_running_stack_is_loaded_once(stack: Installation, tmp_path: Path) -> None:
     path = tmp_path / "beside.csv"
     before = events(stack)

@@ -41,6 +41,7 @@ def with_settings(footfall: Footfall, **changes: Any) -> Footfall:
     return replace(footfall, settings=footfall.settings.model_copy(update=changes))
 
 
+@pytest.mark.soak
 def test_a_run_leaves_files_where_they_are_and_says_what_is_free_and_needed(
     footfall: Footfall, instance: DagsterInstance
 ) -> None:

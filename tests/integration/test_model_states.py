@@ -69,6 +69,7 @@ def test_dbt_says_why_a_model_is_refreshed_fully_though_nobody_asked(models: Mod
     assert run_and_listen(models) == set()
 
 
+@pytest.mark.soak
 def test_a_model_knows_how_many_rows_it_has(models: Models) -> None:
     def told() -> dict[str, int | None]:
         counts = row_counts(models.warehouse)
@@ -90,6 +91,7 @@ def test_a_model_knows_how_many_rows_it_has(models: Models) -> None:
     assert set(told().values()).isdisjoint({None})
 
 
+@pytest.mark.soak
 def test_a_revision_is_raised_by_whatever_changes_rows_and_by_nothing_else(models: Models) -> None:
     models.load(stay("p", "CAM", "2024-05-01 10:00:00", 600))
     models.run()

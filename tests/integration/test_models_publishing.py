@@ -318,6 +318,7 @@ def open_when_two_wait(warehouse: Warehouse, gate: psycopg.Connection[Any]) -> N
         gate.commit()
 
 
+@pytest.mark.soak
 def test_two_builds_at_once_publish_every_batch_once(models: Models, tmp_path: Path) -> None:
     models.build()
     before = versions(models)

@@ -152,6 +152,7 @@ def commands(footfall: Footfall, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     return footfall
 
 
+@pytest.mark.soak
 def test_the_commands_say_what_was_done_and_how_to_undo_it(
     commands: Footfall, instance: dg.DagsterInstance, warehouse: Warehouse, tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.soak
 def test_an_interrupted_build_stops_its_statement_and_begins_nothing_more(
     footfall: Footfall, warehouse: Warehouse, tmp_path: Path
 ) -> None:
