@@ -15,9 +15,8 @@ from typing import Any, Final
 import psycopg
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
-from psycopg.rows import DictRow
 
-from serving.database import Database
+from serving.database import Connection, Database
 from serving.drawing import Bar, bars
 from serving.rendering import counted, duration, page, percent
 
@@ -153,11 +152,11 @@ def build_router(database: Database, reports: Path, clock: Callable[[], datetime
     router = APIRouter()
 
     @router.api_route("/quality", methods=["GET", "HEAD"])
-    def quality() -> HTMLResponse:
+    async def quality() -> HTMLResponse:
         at = clock()
         try:
-            with database.snapshot() as connection:
-                overview = read_overview(connection, at)
+            async with database.snapshot() as connection:
+                overview = await read_overview(connection, at)
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
             # The models make these tables, with the first file; after an update, they add columns with the next.
             return page("not_yet.html")
@@ -171,27 +170,27 @@ def build_router(database: Database, reports: Path, clock: Callable[[], datetime
     return router
 
 
-def read_overview(connection: psycopg.Connection[DictRow], at: datetime) -> Overview:
+async def read_overview(connection: Connection, at: datetime) -> Overview:
     """Read all that the page shows at an instant of UTC: today and the 29 days before it, and whatever still waits."""
     first = at.date() - timedelta(days=DAYS - 1)
     start = datetime.combine(first, time(), UTC)
 
-    def rows(query: str, **values: Any) -> list[Row]:
-        return connection.execute(query, values).fetchall()
+    async def rows(query: str, **values: Any) -> list[Row]:
+        return await (await connection.execute(query, values)).fetchall()
 
-    total, *days = rows(_DAYS, first=first)
-    version = next(iter(rows(_VERSION)), None)
+    total, *days = await rows(_DAYS, first=first)
+    version = next(iter(await rows(_VERSION)), None)
     published_at = version and version["published_at"]
     return Overview(
         at=at,
         first=first,
         total=total,
         days=days,
-        waiting=rows(_WAITING, shown=SHOWN_FILES),
-        recent=rows(_RECENT, start=start, shown=SHOWN_FILES),
-        holding_back=rows(_HOLDING_BACK, published_at=published_at, shown=SHOWN_CHECKS),
+        waiting=await rows(_WAITING, shown=SHOWN_FILES),
+        recent=await rows(_RECENT, start=start, shown=SHOWN_FILES),
+        holding_back=await rows(_HOLDING_BACK, published_at=published_at, shown=SHOWN_CHECKS),
         version=version,
-        not_published=rows(_NOT_PUBLISHED, published_at=published_at)[0]["files"],
+        not_published=(await rows(_NOT_PUBLISHED, published_at=published_at))[0]["files"],
     )
 
 

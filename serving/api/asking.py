@@ -1,0 +1,171 @@
+"""From a request to an answer: the one way in which every question is understood, answered and written.
+
+A `Question` is what an endpoint is: its parameters, its rows, and how they are found. The dashboard asks the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import psycopg
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from serving.api.answers import Answer, Found, Row, State, as_csv, as_json
+from serving.api.choosing import Chosen
+from serving.api.cursors import write_cursor
+from serving.api.parameters import Parameters, refuse_repeated
+from serving.api.problems import MEDIA_TYPE, Problem, ProblemDetails, wrong
+from serving.api.shares import share_without_exit
+from serving.database import Connection, Database
+
+Asked = TypeVar("Asked", bound=Parameters)
+_CSV: Final = "text/csv; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Ask(Generic[Asked]):
+    """A question as it was asked: in which snapshot, by which parameters, by whom (`sites`: None for all)."""
+
+    connection: Connection
+    route: str
+    asked: Asked
+    sites: Collection[str] | None
+    now: datetime
+    path: Mapping[str, str] = field(default_factory=dict)
+
+    async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        """Return what a query of the snapshot gives."""
+        return await (await self.connection.execute(query, values)).fetchall()
+
+
+@dataclass(frozen=True)
+class Question(Generic[Asked]):
+    """An endpoint that is read: GET /v1/`path`.
+
+    `is_one` where the answer is a single thing, not rows; `is_kept` where it is that of a published state of the marts,
+    and may be kept as long as that is the newest.
+    """
+
+    path: str
+    summary: str
+    description: str
+    parameters: type[Asked]
+    row: type[BaseModel]
+    find: Callable[[Ask[Asked]], Awaitable[Found]]
+    is_one: bool = False
+    is_kept: bool = True
+
+
+class Desk:
+    """Where questions are answered."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def answer(self, request: Request, question: Question[Asked], asked: Asked) -> Response:
+        """Answer a question. Raises `Problem` and `DatabaseProblem`."""
+        refuse_repeated(request, question.parameters)
+        try:
+            async with self._database.snapshot() as connection:
+                state = await read_state(connection)
+                ask = Ask(connection, request.url.path, asked, None, self._clock(), request.path_params)
+                found = await question.find(ask)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
+            raise Problem(
+                503,
+                "There are no figures yet",
+                "The tables are made with the first file, and after an update with the next. Drop one, and ask again.",
+                headers={"Retry-After": "30"},
+            ) from None
+        except psycopg.errors.InvalidParameterValue:
+            raise wrong("tz", "The database does not know this time zone.", "Another name of it.") from None
+        if asked.format == "csv":
+            body, media_type = as_csv(found, list(question.row.model_fields)), _CSV
+        else:
+            body, media_type = as_json(found, asked, state, self._clock()), "application/json"
+        headers = {}
+        if found.next_cursor is not None:
+            address = request.url.include_query_params(cursor=found.next_cursor)
+            headers["Link"] = f'<{address.path}?{address.query}>; rel="next"'
+        return Response(body, 200, headers, media_type)
+
+
+async def page_of(
+    ask: Ask[Any], chosen: Chosen, rows: Sequence[Row], key: Sequence[str], interval: str | None = None
+) -> Found:
+    """Return a page of rows, of which one more than the limit was looked up; `key` names the columns that order them."""
+    limit = ask.asked.limit
+    return Found(
+        rows[:limit],
+        chosen=chosen,
+        interval=interval,
+        share_without_exit=await share_without_exit(ask.connection, chosen),
+        next_cursor=next_cursor(ask, rows, key),
+    )
+
+
+def next_cursor(ask: Ask[Any], rows: Sequence[Row], key: Sequence[str]) -> str | None:
+    """Return the cursor that follows the last row of a page; None where no row is left."""
+    limit = ask.asked.limit
+    if len(rows) <= limit:
+        return None
+    return write_cursor(
+        ask.route, ask.asked, ["" if rows[limit - 1][name] is None else rows[limit - 1][name] for name in key]
+    )
+
+
+async def read_state(connection: Connection) -> State:
+    """Return which state of the marts a snapshot shows."""
+    row = await (await connection.execute("select version, is_settled from marts.present_state")).fetchone()
+    return State(None, is_settled=False) if row is None else State(row["version"], row["is_settled"])
+
+
+def build_router(desk: Desk, questions: Sequence[Question[Any]]) -> APIRouter:
+    """Return a route for each question."""
+    router = APIRouter()
+    for question in questions:
+        _add(router, desk, question)
+    return router
+
+
+def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
+    async def handle(request: Request, asked: Any) -> Response:
+        return await desk.answer(request, question, asked)
+
+    # FastAPI reads which parameters there are off the handler.
+    handle.__annotations__ = {"request": Request, "asked": Annotated[question.parameters, Query()], "return": Response}
+    data: Any = question.row if question.is_one else list[question.row]  # type: ignore[name-defined]
+    router.add_api_route(
+        f"/{question.path}",
+        handle,
+        methods=["GET"],
+        summary=question.summary,
+        description=question.description,
+        operation_id=question.path.replace("/", "_").replace("-", "_"),
+        response_model=Answer[data],
+        response_class=Response,
+        responses=RESPONSES | {200: {"content": {"application/json": {}, "text/csv": {"schema": {"type": "string"}}}}},
+    )
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "model": ProblemDetails,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    }
+
+
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    401: _problem("A key is needed, and none that is valid was given."),
+    403: _problem("The key does not reach that far."),
+    422: _problem("The question cannot be understood; the fields that are wrong are named."),
+    429: _problem("Too many questions in a short time; Retry-After says when to ask again."),
+    503: _problem("The database cannot be asked now; Retry-After says when to ask again."),
+}
