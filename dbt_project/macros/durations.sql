@@ -12,3 +12,8 @@
     ({{ microseconds }})::double precision / ({{ divisor }} * 1000000)
     {%- endif %}
 {%- endmacro %}
+
+{# Back from seconds, exactly: a double holds every microsecond of seven decades. #}
+{% macro microseconds_of(seconds) -%}
+    ({{ seconds }} * 1000000)::bigint
+{%- endmacro %}

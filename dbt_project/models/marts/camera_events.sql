@@ -28,7 +28,8 @@ final as (
         gender,
         attributes,
         file_id,
-        row_number
+        row_number,
+        opens_session
     from linked_events
 )
 

@@ -26,6 +26,8 @@
     ref('live_occupancy'),
     ref('kpis'),
     function('kpis_between'),
+    function('measures_between'),
+    function('bucket_starts'),
     ref('file_quality'),
     ref('quality_daily'),
     ref('failed_checks'),

@@ -109,7 +109,7 @@ measures as (
         extract(hour from hours.bucket_start at time zone spans.timezone)::smallint as hour,
         sum(hours.events)::bigint as events,
         sum(hours.entries)::bigint as entries,
-        sum((hours.occupied_seconds * 1000000)::bigint) as occupied,
+        sum({{ microseconds_of('hours.occupied_seconds') }}) as occupied,
         max(hours.peak_occupancy) as peak_occupancy
     from {{ ref('site_hourly') }} as hours
     inner join spans on hours.site_id = spans.site_id

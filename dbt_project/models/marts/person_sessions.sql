@@ -12,8 +12,12 @@ parameters as (
     select * from {{ ref('stg_parameters') }}
 ),
 
-newest as (
-    select max(last_event_time) as event_time from cameras
+/* DISTINCT changes nothing, but tells PostgreSQL so: who does not ask for the site then does not wait for it. */
+sites as (
+    select distinct on (camera_id)
+        camera_id,
+        site_id
+    from cameras
 ),
 
 final as (
@@ -21,23 +25,25 @@ final as (
         sessions.session_id,
         sessions.person_id,
         sessions.camera_id,
-        cameras.site_id,
+        sites.site_id,
         sessions.entry_time,
         sessions.exit_time,
         case
             when sessions.exit_time is not null then 'complete'
             when
                 sessions.is_last_signal
-                and newest.event_time - sessions.entry_time <= parameters.max_session
+                and (select max(cameras.last_event_time) from cameras) - sessions.entry_time
+                <= (select parameters.max_session from parameters)
                 then 'open'
             else 'missing_exit'
         end as status,
         {{ seconds('sessions.dwell_microseconds') }} as dwell_seconds,
-        sessions.is_interval
+        sessions.is_interval,
+        sessions.age_group,
+        sessions.gender,
+        sessions.length_class
     from sessions
-    inner join cameras on sessions.camera_id = cameras.camera_id
-    cross join newest
-    cross join parameters
+    left join sites on sessions.camera_id = sites.camera_id
 )
 
 select * from final
