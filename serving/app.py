@@ -5,18 +5,23 @@ What stands on a page is the business of that page's own module, which gives a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from serving import metrics, quality
+from serving.api.asking import Desk
+from serving.api.problems import Problem, answer_problem, answer_validation_error, problem_response
+from serving.api.routes import build_api
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
 from serving.rendering import error_page
@@ -38,9 +43,22 @@ def now() -> datetime:
 class Pages(FastAPI):
     """An application behind a guard that no answer gets past, not even one about a fault of ours."""
 
-    def __init__(self, allowed_hosts: Collection[str]) -> None:
+    def __init__(self, allowed_hosts: Collection[str], database: Database) -> None:
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            yield
+            await database.close()
+
         self._allowed_hosts = allowed_hosts
-        super().__init__(title="Footfall", openapi_url=None, docs_url=None, redoc_url=None)
+        super().__init__(
+            title="Footfall",
+            version="1",
+            summary="How long people stay, how full the place is and who comes back.",
+            openapi_url="/v1/openapi.json",
+            docs_url=None,
+            redoc_url=None,
+            lifespan=lifespan,
+        )
 
     def build_middleware_stack(self) -> ASGIApp:
         """Put the guard in front of everything."""
@@ -61,14 +79,17 @@ def build_app(
     what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and
     its numbers; `clock` tells the present in UTC.
     """
-    app = Pages(allowed_hosts)
+    app = Pages(allowed_hosts, database)
     app.include_router(quality.build_router(database, reports, clock))
+    app.include_router(build_api(Desk(database, clock)))
     if observed is not None:
         app.include_router(metrics.build_router(observed))
     app.add_api_route("/", _home, methods=READING)
     app.add_api_route("/health", _health, methods=READING)
     app.mount("/reports", ReportFiles(reports), name="reports")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(RequestValidationError, answer_validation_error)
     app.add_exception_handler(HTTPException, _say_what_is_wrong)
     app.add_exception_handler(DatabaseProblem, _say_that_the_database_is_away)
     app.add_exception_handler(Exception, _say_that_it_is_our_fault)
@@ -84,17 +105,24 @@ async def _health() -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _say_what_is_wrong(_request: Request, error: Exception) -> Response:
+async def _say_what_is_wrong(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headline, advice = _WORDS.get(status, ("That did not work", f"The answer's number is {status}."))
-    return error_page(status, headline, advice)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    return _told(request, status, headline, advice, headers)
 
 
-async def _say_that_the_database_is_away(_request: Request, error: Exception) -> Response:
-    return error_page(503, "The figures cannot be shown now", str(error), {"Retry-After": "5"})
+async def _say_that_the_database_is_away(request: Request, error: Exception) -> Response:
+    return _told(request, 503, "The figures cannot be shown now", str(error), {"Retry-After": "5"})
 
 
-async def _say_that_it_is_our_fault(_request: Request, _error: Exception) -> Response:
-    return error_page(
-        500, "Something went wrong here", "It is not your fault; page-server.log in Footfall's logs has more."
-    )
+async def _say_that_it_is_our_fault(request: Request, _error: Exception) -> Response:
+    advice = "It is not your fault; page-server.log in Footfall's logs has more."
+    return _told(request, 500, "Something went wrong here", advice, {})
+
+
+def _told(request: Request, status: int, headline: str, advice: str, headers: Mapping[str, str]) -> Response:
+    """Tell a program in its words, and a person on a page."""
+    if request.url.path.startswith("/v1/"):
+        return problem_response(Problem(status, headline, advice, headers=headers))
+    return error_page(status, headline, advice, headers)

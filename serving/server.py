@@ -30,7 +30,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         app,
         host,
         port,
-        lifespan="off",
+        lifespan="on",
         ws="none",
         log_level="warning",
         access_log=False,

@@ -5,13 +5,14 @@ A `Question` is what an endpoint is: its parameters, its rows, and how they are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import psycopg
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -24,6 +25,9 @@ from serving.api.shares import share_without_exit
 from serving.database import Connection, Database
 
 Asked = TypeVar("Asked", bound=Parameters)
+FileId = Annotated[
+    str, Path(description="A file's id: the SHA-256 of its content.", pattern="^[0-9a-f]{64}$", examples=["9f86d0…"])
+]
 _CSV: Final = "text/csv; charset=utf-8"
 
 
@@ -135,19 +139,29 @@ def build_router(desk: Desk, questions: Sequence[Question[Any]]) -> APIRouter:
 
 
 def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
+    # FastAPI reads which parameters there are off the handler; the path's are looked up where they are needed.
     async def handle(request: Request, asked: Any) -> Response:
         return await desk.answer(request, question, asked)
 
-    # FastAPI reads which parameters there are off the handler.
-    handle.__annotations__ = {"request": Request, "asked": Annotated[question.parameters, Query()], "return": Response}
+    async def handle_one(request: Request, id: str, asked: Any) -> Response:  # noqa: A002, ARG001
+        return await desk.answer(request, question, asked)
+
+    handler = handle_one if "{id}" in question.path else handle
+    handler.__annotations__ |= {
+        "request": Request,
+        "asked": Annotated[question.parameters, Query()],
+        "return": Response,
+    }
+    if handler is handle_one:
+        handler.__annotations__ |= {"id": FileId}
     data: Any = question.row if question.is_one else list[question.row]  # type: ignore[name-defined]
     router.add_api_route(
         f"/{question.path}",
-        handle,
+        handler,
         methods=["GET"],
         summary=question.summary,
         description=question.description,
-        operation_id=question.path.replace("/", "_").replace("-", "_"),
+        operation_id=re.sub(r"\W+", "_", question.path),
         response_model=Answer[data],
         response_class=Response,
         responses=RESPONSES | {200: {"content": {"application/json": {}, "text/csv": {"schema": {"type": "string"}}}}},

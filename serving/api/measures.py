@@ -1,4 +1,4 @@
-"""How many came, how long they stayed, how full it was: headline numbers, buckets of time, the week, groups of persons."""
+"""How many came, how long they stayed, how full it was: in one row, by buckets, by hours of the week, by groups."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ from marts.kpis_between(
 _BANDS = """
 select group_key, band_from as from_seconds, band_to as to_seconds, sessions
 from marts.dwell_bands_between(
-    %(start)s::timestamptz, %(end)s::timestamptz, %(bands)s::double precision[], %(cameras)s::text[], %(persons)s::text[],
-    %(age_groups)s::text[], %(genders)s::text[], %(group_by)s::text
+    %(start)s::timestamptz, %(end)s::timestamptz, %(bands)s::double precision[], %(cameras)s::text[],
+    %(persons)s::text[], %(age_groups)s::text[], %(genders)s::text[], %(group_by)s::text
 )
 order by group_key, band_from
 """

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from serving.api.problems import Problem, FieldError, shown
+from serving.api.problems import FieldError, Problem, shown
 
 FIRST_YEAR, LAST_YEAR = 1900, 2199
 MOST_VALUES: Final = 200

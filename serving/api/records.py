@@ -92,8 +92,8 @@ _LIMITS = """
 
 _EVENTS = f"""
 select
-    found.event_id, found.event_time, found.end_time, found.person_id, found.camera_id, cameras.site_id, found.event_type,
-    found.event_word, found.is_repeat, found.is_unmatched_exit, found.is_anonymous, found.is_ignored, found.session_id,
+    found.event_id, found.event_time, found.end_time, found.person_id, found.camera_id, cameras.site_id,
+    found.event_type, found.event_word, found.is_repeat, found.is_unmatched_exit, found.is_anonymous, found.is_ignored, found.session_id,
     found.dwell_seconds, found.zone, found.confidence, found.age, found.age_group, found.gender, found.attributes,
     found.row_number
 from unnest(%(cameras)s::text[], %(camera_sites)s::text[]) as cameras (camera_id, site_id)
@@ -109,12 +109,12 @@ cross join lateral (
 ) as found
 order by found.event_time, found.event_id
 limit %(limit)s + 1
-"""
+"""  # noqa: S608
 # By classes of length, as they are indexed.
 _SESSIONS = f"""
 select
-    found.session_id, found.person_id, found.camera_id, cameras.site_id, found.entry_time, found.exit_time, found.status,
-    found.dwell_seconds, found.is_interval, found.age_group, found.gender
+    found.session_id, found.person_id, found.camera_id, cameras.site_id, found.entry_time, found.exit_time,
+    found.status, found.dwell_seconds, found.is_interval, found.age_group, found.gender
 from unnest(%(cameras)s::text[], %(camera_sites)s::text[]) as cameras (camera_id, site_id)
 cross join lateral (
     select *
@@ -128,7 +128,7 @@ cross join lateral (
 ) as found
 order by found.entry_time, found.session_id
 limit %(limit)s + 1
-"""
+"""  # noqa: S608
 # With cameras or groups picked, a visit counts if it holds such a session.
 _VISITS = """
 select
@@ -208,7 +208,7 @@ EVENTS: Final = Question(
 SESSIONS: Final = Question(
     "sessions",
     "Sessions",
-    "Every session that begins in the range, in the order of time: one person at one camera, from an entry to its exit.",
+    "Every session that begins in the range, in the order of time: one person at one camera, from entry to exit.",
     RecordsParameters,
     Session,
     _find_sessions,
@@ -216,8 +216,8 @@ SESSIONS: Final = Question(
 VISITS: Final = Question(
     "visits",
     "Visits",
-    "Every visit that begins in the range, in the order of time: one person at one site. With cameras or groups picked, "
-    "those that hold such a session.",
+    "Every visit that begins in the range, in the order of time: one person at one site. With cameras or groups "
+    "picked, those that hold such a session.",
     RecordsParameters,
     Visit,
     _find_visits,

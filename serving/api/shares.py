@@ -1,4 +1,4 @@
-"""The share of sessions without exit, which stands beside every figure: how far what is said of stays can be trusted."""
+"""The share of sessions without exit, which stands beside every figure: how far what it says of stays goes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,11 @@ edges as (
     where
         (%(start)s::timestamptz is null or sessions.entry_time >= %(start)s)
         and (%(end)s::timestamptz is null or sessions.entry_time < %(end)s)
-        and (whole.first_start is null or sessions.entry_time < whole.first_start or sessions.entry_time >= whole.last_end)
+        and (
+            whole.first_start is null
+            or sessions.entry_time < whole.first_start
+            or sessions.entry_time >= whole.last_end
+        )
         and (%(start)s::timestamptz is not null or %(end)s::timestamptz is not null)
 )
 

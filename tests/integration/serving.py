@@ -61,7 +61,7 @@ class Site:
 def served(app: FastAPI) -> Iterator[Site]:
     """Serve an application as `serving.server` does, in a thread."""
     with closing(create_server(("127.0.0.1", 0))) as listener:
-        server = QuietServer(uvicorn.Config(app, lifespan="off", ws="none", log_level="critical", server_header=False))
+        server = QuietServer(uvicorn.Config(app, lifespan="on", ws="none", log_level="critical", server_header=False))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

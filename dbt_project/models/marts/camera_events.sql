@@ -29,7 +29,8 @@ final as (
         attributes,
         file_id,
         row_number,
-        opens_session
+        opens_session,
+        {{ age_group_of('age_group', 'age') }} as age_band
     from linked_events
 )
 
