@@ -211,6 +211,16 @@
 {% endmacro %}
 
 
+{# To be called by what fills a table anew without its children having to be: its rows may be others than before. #}
+{% macro record_refill() %}
+    update intermediate.model_states
+    set
+        revision = default,
+        row_count = (select count(*) from {{ this }})
+    where model = '{{ model.name }}';
+{% endmacro %}
+
+
 {# To be called by every increment, with the tables of rows that came and went: for those who ask what is new. #}
 {% macro record_revision(fresh, stale) %}
     update intermediate.model_states

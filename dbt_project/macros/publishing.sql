@@ -12,6 +12,8 @@
   the same project, told by FOOTFALL_DB_PROJECT, has made them:
 
   intermediate.view_states        (model, project)
+
+  By both tables anybody can tell whether the marts still are what was published: see `state_of_marts`.
 #}
 
 {% macro make_revisions_seen() %}
@@ -38,7 +40,11 @@
 {% macro see_revision() %}
     {% if model.config.materialized == 'view' %}
     insert into intermediate.view_states (model, project)
-    values ('{{ model.name }}', '{{ project_state() }}')
+    values (
+        '{{ model.name }}',
+        {# Whoever called dbt without saying which project it is: then the view tells one from another. #}
+        coalesce(nullif('{{ project_state() }}', ''), md5(pg_get_viewdef('{{ this.schema }}.{{ this.identifier }}'::regclass)))
+    )
     on conflict (model) do update
     set project = excluded.project
     {% elif model.config.materialized in ('incremental', 'table') %}
@@ -53,6 +59,32 @@
     set revision = excluded.revision
     {% endif %}
 {% endmacro %}
+
+
+{#
+  A hash, cheap to ask for at any time, of what the marts are made of: every change of a stored model's rows, of a
+  setting that a view reads, and of a view's own making changes it, in the same transaction. A function is made after
+  the view whose columns it returns.
+#}
+{% macro state_of_marts() -%}
+    md5(concat_ws(
+        ' | ',
+        (
+            select string_agg(states.model || '=' || states.revision, ' ' order by states.model)
+            from intermediate.model_states as states
+        ),
+        (
+            select string_agg(parameters.name || '=' || parameters.value, ' ' order by parameters.name)
+            from {{ source('raw', 'parameters') }} as parameters
+        ),
+        (
+            select string_agg(states.model || '=' || states.project, ' ' order by states.model)
+            from intermediate.view_states as states
+            /* It tells of the version, so it is made after it. */
+            where states.model != 'present_state'
+        )
+    ))
+{%- endmacro %}
 
 
 {# At a build's end: its own notes, and those of builds that were killed, once they are out of date. #}
@@ -78,7 +110,9 @@
     {% set left_out = [] %}
     {% set views = [] %}
     {% for id, node in graph.nodes.items() if node.resource_type in ('model', 'test') and id not in selected_resources %}
-        {% if not is_left_out_with_a_view(node) %}
+        {% if model.unique_id in node.depends_on.nodes %}
+            {# It comes after the version. #}
+        {% elif not is_left_out_with_a_view(node) %}
             {% do left_out.append(node.name) %}
         {% elif node.resource_type == 'model' %}
             {% do views.append(node.name) %}

@@ -35,7 +35,7 @@ Key = tuple[Any, ...]
 Row = Mapping[str, Any]
 
 # Of these marts the reference knows nothing: they tell of builds and of files.
-NOT_OF_EVENTS = {"data_version", "file_quality", "quality_daily", "failed_checks"}
+NOT_OF_EVENTS = {"data_version", "present_state", "file_quality", "quality_daily", "failed_checks"}
 
 # Interpolated in floating point by the database; everything else is one division of integers, and exact.
 _INTERPOLATED = {"dwell_seconds_median", "dwell_seconds_p90"}

@@ -30,7 +30,7 @@ def checksums(house: Dropping) -> dict[str, str]:
     with house.warehouse.connect("bi_reader", autocommit=True) as connection:
         tables = connection.execute(
             "select relname from pg_class where relnamespace = 'marts'::regnamespace and relkind in ('r', 'v')"
-            " and relname <> 'data_version' and has_table_privilege(oid, 'select')"
+            " and relname not in ('data_version', 'present_state') and has_table_privilege(oid, 'select')"
         ).fetchall()
         rows = {table: connection.execute(told.format(table).encode()).fetchone() for (table,) in tables}
     return {table: str(row) for table, row in rows.items()}

@@ -110,4 +110,4 @@ def test_a_revision_is_raised_by_whatever_changes_rows_and_by_nothing_else(model
     assert "int_linked_events" in raised(models, before)
     before = revisions(models)
     models.run("--full-refresh")
-    assert raised(models, before) >= {"int_linked_events", "int_sessions", "camera_hourly"}
+    assert raised(models, before) >= {"int_linked_events", "int_sessions", "camera_hourly", "dim_cameras", "dim_sites"}

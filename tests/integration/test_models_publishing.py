@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.rows import class_row
 
 from orchestration.assets.selecting import WHAT_DATA_CHANGE
-from tests.integration.modelling import Models, account_of, parsed_project, stay
+from tests.integration.modelling import PROJECT, Models, account_of, other_project, parsed_project, stay
 from warehouse.connections import Warehouse
 from warehouse.preparing import prepare
 
 NAME = "model.footfall.data_version"
+AFTER = "model.footfall.present_state"
 _persons = itertools.count(1)
 
 
@@ -85,7 +89,7 @@ def test_everything_that_readers_see_and_that_is_checked_is_built_before_the_ver
         waiting += parents
     nodes = manifest.nodes.values()
     made = {node.unique_id for node in nodes if node.resource_type == "model"} | manifest.functions.keys()
-    assert made - {NAME} - before == set(), "not upstream of data_version"
+    assert made - before == {NAME, AFTER}, "not upstream of data_version"
     stored = {node.unique_id for node in nodes if node.config.materialized in {"incremental", "table"}}
     assert stored - set(manifest.nodes[NAME].depends_on.nodes) == set(), "to be named in data_version itself"
     # dbt holds a node back for a check only if all that the check reads is upstream of the node.
@@ -134,6 +138,8 @@ def test_the_fingerprint_tells_of_whatever_readers_might_see_otherwise(models: M
         "an account": "update raw.files set rows_rejected = 1, rows_read = rows_read + 1 where file_id = 1",
         "a view": "create or replace view marts.unmatched_exits as"
         " select event_id, person_id, camera_id, event_time as exit_time from intermediate.int_linked_events",
+        "the project that made a view": "update intermediate.view_states set project = 'x' where model = 'kpis'",
+        "a function": "alter function marts.kpis_between volatile",
     }
     with models.warehouse.connect_as_administrator(models.warehouse.database) as connection:
         connection.execute("create temporary table claimed (batch_id bigint)")
@@ -341,3 +347,143 @@ def test_two_builds_at_once_publish_every_batch_once(models: Models, tmp_path: P
             other.kill()
             opener.join()
     assert versions(models) == [*before, (len(before) + 1, [batch])]
+
+
+@dataclass(frozen=True)
+class State:
+    version: int | None
+    published_at: datetime | None
+    is_settled: bool
+    views: str
+
+
+def present_state(models: Models) -> State:
+    """As the API sees it."""
+    with models.warehouse.connect("api", row_factory=class_row(State)) as connection:
+        (state,) = connection.execute("select * from marts.present_state").fetchall()
+    return state
+
+
+def states_after(models: Models, *names: str, arguments: tuple[str, ...] = ()) -> dict[str, State]:
+    """Build, and look at the state as soon as each of these models has committed."""
+    seen: dict[str, State] = {}
+
+    def look(event: Any) -> None:
+        if event.info.name == "LogModelResult" and event.data.node_info.node_name in names:
+            seen[event.data.node_info.node_name] = present_state(models)
+
+    result = models.dbt("build", *arguments, on_event=look)
+    assert result.success, account_of(result)
+    assert seen.keys() == set(names)
+    return seen
+
+
+def is_settled(models: Models) -> bool:
+    return present_state(models).is_settled
+
+
+def newest(models: Models) -> int:
+    return versions(models)[-1][0]
+
+
+def test_marts_are_settled_from_a_publication_to_the_next_change(models: Models) -> None:
+    models.build()
+    before = present_state(models)
+    assert (before.version, before.is_settled) == (newest(models), True)
+    assert models.rows("data_version", "published_at", "version desc")[0] == (before.published_at,)
+    load(models)
+    assert present_state(models) == before, "nothing that readers see has changed yet"
+    seen = states_after(models, "stg_events", "int_linked_events", "site_weekly", "data_version")
+    assert seen["stg_events"] == before, "the same view again"
+    for name in ("int_linked_events", "site_weekly"):
+        assert seen[name] == replace(before, is_settled=False), name
+    after = present_state(models)
+    assert after == seen["data_version"]
+    assert (after.version, after.is_settled, after.views) == (newest(models), True, before.views)
+    assert after.version != before.version
+    idle = states_after(models, "int_linked_events", "site_weekly", "data_version", "present_state")
+    assert {*idle.values(), present_state(models)} == {after}
+
+
+def test_marts_are_not_settled_from_a_failed_check_to_the_next_good_build(models: Models) -> None:
+    before = newest(models)
+    lost = "from intermediate.int_sessions where person_id = 'person 1'"
+    transform(models, f"create table intermediate.kept as select * {lost}", f"delete {lost}")
+    load(models)
+    assert not models.dbt("build").success
+    assert (present_state(models).version, is_settled(models)) == (before, False)
+    assert not models.dbt("build").success
+    assert not is_settled(models)
+    transform(models, "insert into intermediate.int_sessions table intermediate.kept", "drop table intermediate.kept")
+    models.build()
+    assert (present_state(models).version, is_settled(models)) == (before + 1, True)
+
+
+def test_a_setting_or_who_publishes_nothing_unsettles_the_marts(models: Models) -> None:
+    models.build()
+    assert is_settled(models)
+    models.set_parameters(bounce_seconds=11.0)
+    assert not is_settled(models), "views heed it already"
+    load(models)
+    result = models.dbt("run")
+    assert result.success
+    assert message(result, "data_version") == "NOT PUBLISHED"
+    assert not is_settled(models)
+    models.build()
+    assert is_settled(models)
+
+
+@pytest.mark.soak
+def test_a_table_that_is_filled_anew_unsettles_the_marts(models: Models) -> None:
+    listed = {"camera_id": "CAM", "site_id": "default", "timezone": "UTC"}
+    models.set_cameras(listed)
+    models.build()
+    assert is_settled(models)
+    # No camera moves, so that nothing else is to be filled anew.
+    models.set_cameras({**listed, "capacity": 5})
+    assert models.dbt("run", "--select", "dim_cameras", "--full-refresh").success
+    assert models.rows("dim_cameras", "camera_id, capacity") == [("CAM", 5)]
+    assert not is_settled(models)
+    models.build()
+    assert is_settled(models)
+
+
+@pytest.mark.soak
+def test_views_of_another_project_unsettle_the_marts(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOOTFALL_DB_PROJECT", "an old one")
+    models.build()
+    before = present_state(models)
+    assert before.is_settled
+    monkeypatch.setenv("FOOTFALL_DB_PROJECT", "a new one")
+    seen = states_after(models, "stg_events", "kpis", "data_version")
+    assert not seen["stg_events"].is_settled
+    assert not seen["kpis"].is_settled
+    assert seen["data_version"].is_settled
+    after = present_state(models)
+    assert (after.version, after.is_settled) == (newest(models), True)
+    assert len({before.views, seen["stg_events"].views, after.views}) == 3
+    idle = states_after(models, "stg_events", "data_version", "present_state")
+    assert set(idle.values()) == {after}
+
+
+@pytest.mark.soak
+def test_a_view_that_who_knows_which_project_made_anew_unsettles_the_marts(models: Models, tmp_path: Path) -> None:
+    models.build()
+    assert is_settled(models)
+    project = tmp_path / "dbt_project"
+    shutil.copytree(PROJECT, project)
+    view = project / "models" / "marts" / "visitors.sql"
+    view.write_text(view.read_text() + "where true\n")
+    with other_project(project, tmp_path / "target"):
+        assert models.dbt("run", "--select", "visitors").success
+    assert not is_settled(models)
+    models.build()
+    assert is_settled(models), "as it was published"
+
+
+def test_before_anything_is_published_there_is_no_version(models: Models) -> None:
+    with models.warehouse.connect("transformer") as connection:
+        connection.execute("delete from marts.data_version")
+        told = connection.execute("select version, published_at, is_settled from marts.present_state").fetchall()
+        connection.rollback()
+    assert told == [(None, None, False)]

@@ -61,6 +61,7 @@
 
     {% if existing is none or should_full_refresh() %}
         {% do refill(existing, destination, sql) %}
+        {% call statement() %}{{ record_refill() }}{% endcall %}
     {% else %}
         {% do add_missing_columns(destination, model.columns) %}
         {% do replace_what_differs(destination, sql, destination) %}

@@ -34,28 +34,26 @@
 ] %}
 with
 
-stored as (
-    select string_agg(model || '=' || revision, ' ' order by model) as revisions
-    from intermediate.model_states
-),
-
-/* What views read beside the stored tables. */
-parameters as (
-    select string_agg(name || '=' || value, ' ' order by name) as settings
-    from {{ source('raw', 'parameters') }}
-),
-
 /* Not what reports say of them: a report is written after the version that it tells of. */
 files as (
     select string_agg(files::text, ' ' order by file_id) as accounts
     from {{ ref('stg_files') }} as files
 ),
 
-/* What a newer Footfall may compute otherwise without touching a stored row. */
+/* What a newer Footfall may compute otherwise without touching a stored row. Not present_state, which comes after. */
 views as (
     select string_agg(pg_get_viewdef(oid), ' ' order by relname) as definitions
     from pg_class
-    where relkind = 'v' and relnamespace in ('marts'::regnamespace, 'staging'::regnamespace)
+    where
+        relkind = 'v'
+        and relnamespace in ('marts'::regnamespace, 'staging'::regnamespace)
+        and relname != 'present_state'
+),
+
+functions as (
+    select string_agg(pg_get_functiondef(oid), ' ' order by proname, oid) as definitions
+    from pg_proc
+    where prokind = 'f' and pronamespace = 'marts'::regnamespace
 ),
 
 final as (
@@ -63,11 +61,12 @@ final as (
         coalesce((select max(last_one.version) from {{ this }} as last_one), 0) + 1 as version,
         clock_timestamp() as published_at,
         {{ claimed_batches() }} as batches,
-        md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions)) as fingerprint
-    from stored
-    cross join parameters
-    cross join files
+        /* Two halves: marts.present_state compares the first with what it finds. */
+        {{ state_of_marts() }} || '-'
+        || md5(concat_ws(' ', files.accounts, views.definitions, functions.definitions)) as fingerprint
+    from files
     cross join views
+    cross join functions
 )
 
 select * from final
