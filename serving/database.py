@@ -50,9 +50,8 @@ class Database:
         self._at_most = at_most
         self._wait_seconds = wait_seconds
         # What a filter leaves out is not planned at all, if the plan is made for its values.
-        self._settings = (
-            f"-c timezone=UTC -c plan_cache_mode=force_custom_plan -c statement_timeout={round(statement_seconds * 1000)}"
-        )
+        milliseconds = round(statement_seconds * 1000)
+        self._settings = f"-c timezone=UTC -c plan_cache_mode=force_custom_plan -c statement_timeout={milliseconds}"
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._opening = asyncio.Lock()
 

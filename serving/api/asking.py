@@ -103,7 +103,7 @@ class Desk:
 async def page_of(
     ask: Ask[Any], chosen: Chosen, rows: Sequence[Row], key: Sequence[str], interval: str | None = None
 ) -> Found:
-    """Return a page of rows, of which one more than the limit was looked up; `key` names the columns that order them."""
+    """Return a page of rows, of which one more than the limit was looked up, in the order of the columns `key`."""
     limit = ask.asked.limit
     return Found(
         rows[:limit],

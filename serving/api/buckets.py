@@ -84,8 +84,11 @@ async def within(ask: Ask[Any], chosen: Chosen) -> Chosen:
     (span,) = await ask.rows(_SPAN, cameras=chosen.camera_ids)
     if span["first_start"] is None:
         return chosen
-    start = chosen.start or min(span["first_start"], *([chosen.end - _MOMENT] if chosen.end else []))
-    end = chosen.end or max(span["last_end"], start + _MOMENT)
+    start = chosen.start or span["first_start"]
+    end = chosen.end or span["last_end"]
+    if end <= start:
+        # All of the range lies before, or after, anything.
+        start, end = (start, start + _MOMENT) if chosen.start else (end - _MOMENT, end)
     return replace(chosen, start=start, end=end)
 
 

@@ -93,7 +93,8 @@ _LIMITS = """
 _EVENTS = f"""
 select
     found.event_id, found.event_time, found.end_time, found.person_id, found.camera_id, cameras.site_id,
-    found.event_type, found.event_word, found.is_repeat, found.is_unmatched_exit, found.is_anonymous, found.is_ignored, found.session_id,
+    found.event_type, found.event_word, found.is_repeat, found.is_unmatched_exit, found.is_anonymous,
+    found.is_ignored, found.session_id,
     found.dwell_seconds, found.zone, found.confidence, found.age, found.age_group, found.gender, found.attributes,
     found.row_number
 from unnest(%(cameras)s::text[], %(camera_sites)s::text[]) as cameras (camera_id, site_id)
