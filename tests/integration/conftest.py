@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # Dagster and dbt take seconds to import, and many tests do w
     from dagster import DagsterInstance
 
     from orchestration.resources import Footfall
+    from tests.integration.asking_api import Api
     from tests.integration.modelling import Models
     from tests.integration.transcripts import Replay, Transcripts
 
@@ -139,3 +140,23 @@ def footfall(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPat
 
     share_parsing(monkeypatch, warehouse)
     return installation(tmp_path, warehouse)
+
+
+@pytest.fixture(scope="session")
+def filled(template: Warehouse) -> Iterator[Warehouse]:
+    """A store with something of everything in it, built once per process: to be read only."""
+    from tests.integration.asking_api import fill
+    from tests.integration.modelling import Models
+
+    with fresh_warehouse(template) as warehouse, closing(Models(warehouse)) as models:
+        fill(models)
+        yield warehouse
+
+
+@pytest.fixture
+def api(filled: Warehouse, tmp_path: Path) -> Iterator[Api]:
+    """The API of that store."""
+    from tests.integration.asking_api import api_of
+
+    with api_of(filled, tmp_path) as api:
+        yield api

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from serving.app import build_app
 from serving.database import Database, DatabaseProblem
-from serving.quality import DAYS, read_overview
+from serving.quality import DAYS, Overview, read_overview
 from tests.integration.dropping import Dropping, csv_of, good_rows
 from tests.integration.modelling import Models
 from tests.integration.serving import Site, served
@@ -33,6 +34,23 @@ HOSTILE = "<script>alert(1)</script>/\"'><img src=x onerror=alert(1)> {{ 7*7 }} 
 def page_of(warehouse: Warehouse, reports: Path, at: datetime = NOW) -> Iterator[Site]:
     with served(build_app(reports, Database(lambda: warehouse), clock=lambda: at)) as site:
         yield site
+
+
+@asynccontextmanager
+async def opened(find: Callable[[], Warehouse], **limits: Any) -> AsyncIterator[Database]:
+    """A database for as long as it is needed."""
+    database = Database(find, **limits)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def one(database: Database) -> int:
+    async with database.snapshot() as connection:
+        row = await (await connection.execute("select 1 as one")).fetchone()
+        assert row is not None
+        return int(row["one"])
 
 
 @pytest.fixture
@@ -243,34 +261,49 @@ def test_long_lists_are_cut_and_say_so(models: Models, site: Site) -> None:
 
 
 def test_all_of_a_page_is_one_snapshot_that_can_change_nothing(models: Models, site: Site) -> None:
-    database = Database(lambda: models.warehouse)
-    with database.snapshot() as connection:
-        (row,) = connection.execute(
-            "select current_user as who, current_setting('transaction_isolation') as isolation,"
-            " current_setting('transaction_read_only') as read_only, current_setting('statement_timeout') as timeout"
-        ).fetchall()
-        assert row == {"who": "footfall_api", "isolation": "repeatable read", "read_only": "on", "timeout": "5s"}
-        before = read_overview(connection, NOW)
-        put(models, "meanwhile", arrived_at=NOW)
-        assert read_overview(connection, NOW).total == before.total
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            connection.execute("create table serving.x (y int)")
-    with database.snapshot() as connection:
-        assert read_overview(connection, NOW).total["files_received"] == 1
+    async def look() -> None:
+        async with opened(lambda: models.warehouse) as database:
+            async with database.snapshot() as connection:
+                row = await (
+                    await connection.execute(
+                        "select current_user as who, current_setting('transaction_isolation') as isolation,"
+                        " current_setting('transaction_read_only') as read_only,"
+                        " current_setting('statement_timeout') as timeout"
+                    )
+                ).fetchone()
+                told = {"who": "footfall_api", "isolation": "repeatable read", "read_only": "on", "timeout": "5s"}
+                assert row == told
+                before = await read_overview(connection, NOW)
+                put(models, "meanwhile", arrived_at=NOW)
+                assert (await read_overview(connection, NOW)).total == before.total
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    await connection.execute("create table serving.x (y int)")
+            async with database.snapshot() as connection:
+                assert (await read_overview(connection, NOW)).total["files_received"] == 1
+
+    asyncio.run(look())
 
 
 def test_a_slow_database_is_not_waited_for(models: Models) -> None:
-    database = Database(lambda: models.warehouse, statement_seconds=0.1)
-    with pytest.raises(DatabaseProblem, match="too busy"), database.snapshot() as connection:
-        connection.execute("select pg_sleep(30)")
+    async def look() -> None:
+        async with opened(lambda: models.warehouse, statement_seconds=0.1) as database:
+            with pytest.raises(DatabaseProblem, match="too busy"):
+                async with database.snapshot() as connection:
+                    await connection.execute("select pg_sleep(30)")
+
+    asyncio.run(look())
 
 
 def test_no_more_connections_than_a_few(models: Models) -> None:
-    database = Database(lambda: models.warehouse, at_most=1, wait_seconds=0.1)
-    with database.snapshot(), pytest.raises(DatabaseProblem, match="Too many pages"), database.snapshot():
-        pass
-    with database.snapshot() as connection:
-        assert connection.execute("select 1 as one").fetchone() == {"one": 1}
+    async def look() -> None:
+        async with opened(lambda: models.warehouse, at_most=1, wait_seconds=0.5) as database:
+            async with database.snapshot():
+                with pytest.raises(DatabaseProblem, match="Too much is being asked"):
+                    async with database.snapshot():
+                        pass
+            assert await one(database) == 1
+
+    asyncio.run(look())
 
 
 def test_a_database_that_moved_is_found_again(models: Models) -> None:
@@ -280,19 +313,23 @@ def test_a_database_that_moved_is_found_again(models: Models) -> None:
         found.append(models.warehouse)
         return models.warehouse
 
-    database = Database(find)
-    with database.snapshot(), database.snapshot():
-        pass
-    assert len(found) == 1
-    with models.warehouse.connect_as_administrator("postgres", autocommit=True) as server:
-        rename = "alter database {} with allow_connections {}"
-        server.execute(rename.format(models.warehouse.database, "false"))  # type: ignore[call-overload]
-        with pytest.raises(DatabaseProblem, match="does not answer"), database.snapshot():
-            pass
-        server.execute(rename.format(models.warehouse.database, "true"))  # type: ignore[call-overload]
-    with database.snapshot() as connection:
-        assert connection.execute("select 1 as one").fetchone() == {"one": 1}
-    assert len(found) == 3
+    async def look() -> None:
+        async with opened(find, wait_seconds=2) as database:
+            async with database.snapshot(), database.snapshot():
+                pass
+            assert len(found) == 1
+            with models.warehouse.connect_as_administrator("postgres", autocommit=True) as server:
+                allow = "alter database {} with allow_connections {}"
+                server.execute(allow.format(models.warehouse.database, "false"))  # type: ignore[call-overload]
+                end = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'footfall_api'"
+                server.execute(end)
+                with pytest.raises(DatabaseProblem, match="does not answer"):
+                    await one(database)
+                server.execute(allow.format(models.warehouse.database, "true"))  # type: ignore[call-overload]
+            assert await one(database) == 1
+            assert len(found) == 2, "it was looked for again"
+
+    asyncio.run(look())
 
 
 def test_many_pages_at_once(site: Site) -> None:
@@ -314,7 +351,11 @@ def test_after_an_update_the_page_waits_for_the_models(models: Models, site: Sit
 
 def test_the_first_of_the_days_is_that_of_the_chart(models: Models, site: Site) -> None:
     put(models, "one", arrived_at=NOW, rows_read=1, rows_loaded=1)
-    with Database(lambda: models.warehouse).snapshot() as connection:
-        overview = read_overview(connection, NOW)
+
+    async def look() -> Overview:
+        async with opened(lambda: models.warehouse) as database, database.snapshot() as connection:
+            return await read_overview(connection, NOW)
+
+    overview = asyncio.run(look())
     assert (overview.first, overview.last) == (date(2024, 6, 1), date(2024, 6, 30))
     assert [bar.day for bar in overview.bars][:: DAYS - 1] == [overview.first, overview.last]
