@@ -28,6 +28,11 @@
     function('kpis_between'),
     function('measures_between'),
     function('bucket_starts'),
+    function('dwell_bands_between'),
+    function('heatmap_between'),
+    function('repeat_visitors_between'),
+    function('visitors_between'),
+    ref('file_rejects'),
     ref('file_quality'),
     ref('quality_daily'),
     ref('failed_checks'),
@@ -58,16 +63,23 @@ views as (
     where relkind = 'v' and relnamespace in ('marts'::regnamespace, 'staging'::regnamespace)
 ),
 
+functions as (
+    select string_agg(prosrc, ' ' order by proname) as definitions
+    from pg_proc
+    where pronamespace = 'marts'::regnamespace
+),
+
 final as (
     select
         coalesce((select max(last_one.version) from {{ this }} as last_one), 0) + 1 as version,
         clock_timestamp() as published_at,
         {{ claimed_batches() }} as batches,
-        md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions)) as fingerprint
+        md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions, functions.definitions)) as fingerprint
     from stored
     cross join parameters
     cross join files
     cross join views
+    cross join functions
 )
 
 select * from final
