@@ -4,16 +4,15 @@ events as (
     {{ chosen_events('visitors_between') }}
 ),
 
-{{ chosen_visits('visitors_between', ['visit_date', 'is_returning']) }}
+{{ chosen_visits('visitors_between', ['visit_date']) }}
 
-/* Whoever returns with the first of these visits returns with each of them. */
-visits as (
+totals as (
     select
         site_id,
         person_id,
         count(*) as visits,
         count(distinct visit_date) as visit_days,
-        bool_and(is_returning) as is_returning
+        min(start_time) as first_start
     from chosen_visits
     group by site_id, person_id
 ),
@@ -38,10 +37,17 @@ select
     visitors.first_event_time,
     visitors.last_event_time,
     visitors.events,
-    coalesce(visits.visits, 0) as visits,
-    coalesce(visits.visit_days, 0) as visit_days,
+    coalesce(totals.visits, 0) as visits,
+    coalesce(totals.visit_days, 0) as visit_days,
     {{ seconds('coalesce(visitors.dwell_total, 0)') }} as dwell_seconds_total,
-    visits.is_returning,
-    coalesce(visits.visit_days >= 2, false) as is_repeat_visitor
+    first_visits.is_returning,
+    coalesce(totals.visit_days >= 2, false) as is_repeat_visitor
 from visitors
-left join visits on visitors.site_id = visits.site_id and visitors.person_id = visits.person_id
+left join totals on visitors.site_id = totals.site_id and visitors.person_id = totals.person_id
+/* One search of the index for each; OFFSET keeps them from becoming a pass over the visits of everybody. */
+left join lateral (
+    select is_returning
+    from {{ mart('visits') }}
+    where person_id = totals.person_id and site_id = totals.site_id and start_time = totals.first_start
+    offset 0
+) as first_visits on true
