@@ -33,13 +33,12 @@ chosen_presences as (
 presences as (
     select
         {{ group_key(
-            'measures_between', 'cameras.camera_id', 'cameras.site_id', 'presences.age_group', 'presences.gender'
+            'measures_between', 'camera_id', 'site_id', 'age_group', 'gender'
         ) }} as place_id,
-        presences.person_id,
-        greatest(presences.entry_time, {{ range_start }}) as start_time,
-        least(presences.exit_time, {{ range_end }}) as end_time
-    from chosen_presences as presences
-    inner join cameras on presences.camera_id = cameras.camera_id
+        person_id,
+        greatest(entry_time, {{ range_start }}) as start_time,
+        least(exit_time, {{ range_end }}) as end_time
+    from chosen_presences
 ),
 
 {{ measured() }}

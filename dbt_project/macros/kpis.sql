@@ -6,7 +6,7 @@ events as (
     {{ chosen_events(limits) }}
 ),
 
-{{ chosen_visits(limits) }}
+{{ chosen_visits(limits, ['visit_date']) }}
 
 {% if limits %}
 cameras as (

@@ -91,12 +91,13 @@
   from becoming a join of everything with everything.
 #}
 {% macro presences_within(range_start, range_end, limits) %}
-    select presences.*
+    select
+        cameras.*,
+        presences.*
     from cameras
     cross join generate_series(0, {{ longest_length_class() }}) as classes (length_class)
     cross join lateral (
         select
-            camera_id,
             person_id,
             age_group,
             gender,
@@ -148,11 +149,11 @@
 
 
 {#
-  Visits that begin in the range and hold a chosen session, from the table `events` of chosen_events; the table's name is
-  chosen_visits. A visit's sessions begin in the range as it does, and are among the events, or after the range's end:
+  Visits that begin in the range and hold a chosen session, with their id, person, site and these `columns`, as the table
+  chosen_visits; it reads the table `events` of chosen_events. A visit's sessions begin in the range as it does, and are among the events, or after the range's end:
   these are looked up, visit by visit, of the few that last until then.
 #}
-{% macro chosen_visits(limits=none) %}
+{% macro chosen_visits(limits, columns) %}
 visits_in_range as (
     select
         visit_id,
@@ -160,9 +161,7 @@ visits_in_range as (
         site_id,
         start_time,
         end_time,
-        visit_date,
-        is_returning,
-        dwell_seconds
+        {{ columns | join(', ') }}
     from {{ mart('visits') }}
     where
         true

@@ -12,27 +12,25 @@ parameters as (
     select * from {{ ref('stg_parameters') }}
 ),
 
-/* DISTINCT changes nothing, but tells PostgreSQL so: who does not ask for the site then does not wait for it. */
-sites as (
-    select distinct on (camera_id)
-        camera_id,
-        site_id
-    from cameras
+newest as (
+    select max(last_event_time) as event_time from {{ ref('dim_cameras') }}
 ),
 
+/* Whoever asks for neither site nor status does not wait for them: a left join is then left out by PostgreSQL, and so
+   is a subquery. */
 final as (
     select
         sessions.session_id,
         sessions.person_id,
         sessions.camera_id,
-        sites.site_id,
+        cameras.site_id,
         sessions.entry_time,
         sessions.exit_time,
         case
             when sessions.exit_time is not null then 'complete'
             when
                 sessions.is_last_signal
-                and (select max(cameras.last_event_time) from cameras) - sessions.entry_time
+                and (select newest.event_time from newest) - sessions.entry_time
                 <= (select parameters.max_session from parameters)
                 then 'open'
             else 'missing_exit'
@@ -43,7 +41,7 @@ final as (
         sessions.gender,
         sessions.length_class
     from sessions
-    left join sites on sessions.camera_id = sites.camera_id
+    left join cameras on sessions.camera_id = cameras.camera_id
 )
 
 select * from final

@@ -12,6 +12,7 @@ parameters as (
     select * from {{ ref('stg_parameters') }}
 ),
 
+/* Whoever does not ask whether visits are returning ones does not wait for it: PostgreSQL then leaves out a left join. */
 final as (
     select
         visits.visit_id,
@@ -28,7 +29,7 @@ final as (
         visits.is_complete and visits.end_time - visits.start_time < parameters.bounce as is_bounce,
         visits.visit_date > first_visits.first_visit_date as is_returning
     from visits
-    inner join first_visits
+    left join first_visits
         on visits.site_id = first_visits.site_id and visits.person_id = first_visits.person_id
     cross join parameters
 )
