@@ -35,6 +35,13 @@ select min(bucket_start) as first_start, max(bucket_end) as last_end
 from marts.camera_daily
 where camera_id = any(%(cameras)s)
 """
+# The buckets that the first and the last moment lie in: asked from further off, they are not cut.
+_WHOLE = """
+select
+    marts.bucket_starts(%(interval)s, first - interval '9 days', first + interval '1 microsecond', %(zone)s) as starts,
+    marts.bucket_starts(%(interval)s, last - interval '1 microsecond', last + interval '9 days', %(zone)s) as ends
+from (values (%(first)s::timestamptz, %(last)s::timestamptz)) as span (first, last)
+"""
 _STARTS = "select marts.bucket_starts(%(interval)s, %(start)s, %(end)s, %(zone)s) as starts"
 _READY = """
 select {place} as group_key, bucket_start, {measures}
@@ -77,15 +84,18 @@ class Series:
     chosen: Chosen
 
 
-async def within(ask: Ask[Any], chosen: Chosen) -> Chosen:
-    """Close an open range: from the first day with anything in it to the end of the last."""
+async def within(ask: Ask[Any], chosen: Chosen, interval: str = "day") -> Chosen:
+    """Close an open range: from the first bucket with anything in it to the end of the last, by days at least."""
     if chosen.start is not None and chosen.end is not None:
         return chosen
     (span,) = await ask.rows(_SPAN, cameras=chosen.camera_ids)
     if span["first_start"] is None:
         return chosen
-    start = chosen.start or span["first_start"]
-    end = chosen.end or span["last_end"]
+    (bounds,) = await ask.rows(
+        _WHOLE, interval=interval, first=span["first_start"], last=span["last_end"], zone=chosen.zone
+    )
+    start = chosen.start or bounds["starts"][-2]
+    end = chosen.end or bounds["ends"][1]
     if end <= start:
         # All of the range lies before, or after, anything.
         start, end = (start, start + _MOMENT) if chosen.start else (end - _MOMENT, end)
@@ -114,7 +124,7 @@ async def series(ask: Ask[Any], chosen: Chosen, interval: str | None, group_by: 
 
     Their measures are 0, and null where none of the cameras had any event: nobody knows whether somebody was there.
     """
-    chosen = await within(ask, chosen)
+    chosen = await within(ask, chosen, interval or "day")
     groups = await groups_of(ask, chosen, group_by)
     if chosen.start is None or chosen.end is None or not groups:
         return Series([], chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -190,10 +191,10 @@ def test_there_is_no_description_of_the_interface_to_play_with(site: Site) -> No
 
 
 def test_a_fault_of_ours_is_told_in_words_and_with_the_headers(reports: Path) -> None:
-    def broken() -> Warehouse:
+    def broken() -> datetime:
         raise ZeroDivisionError("a secret")
 
-    with served(build_app(reports, Database(broken))) as site:
+    with served(build_app(reports, Database(no_database), clock=broken)) as site:
         answer = site.get("/quality")
     assert answer.status == 500
     assert "Something went wrong here" in answer.words
