@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from serving import metrics, quality
 from serving.api.asking import Desk
+from serving.api.describing import ADDRESS, DESCRIPTION, description_of
 from serving.api.problems import Problem, answer_problem, answer_validation_error, problem_response
 from serving.api.routes import build_api
 from serving.database import Database, DatabaseProblem
@@ -54,7 +55,8 @@ class Pages(FastAPI):
             title="Footfall",
             version="1",
             summary="How long people stay, how full the place is and who comes back.",
-            openapi_url="/v1/openapi.json",
+            description=DESCRIPTION,
+            openapi_url=ADDRESS,
             docs_url=None,
             redoc_url=None,
             lifespan=lifespan,
@@ -84,8 +86,9 @@ def build_app(
     app.include_router(build_api(Desk(database, clock)))
     if observed is not None:
         app.include_router(metrics.build_router(observed))
-    app.add_api_route("/", _home, methods=READING)
-    app.add_api_route("/health", _health, methods=READING)
+    app.add_api_route("/", _home, methods=READING, include_in_schema=False)
+    app.add_api_route("/health", _health, methods=READING, include_in_schema=False)
+    app.openapi = description_of(app)  # type: ignore[method-assign]
     app.mount("/reports", ReportFiles(reports), name="reports")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(Problem, answer_problem)

@@ -151,7 +151,7 @@ def build_router(database: Database, reports: Path, clock: Callable[[], datetime
     """Return GET /quality; `reports` is where reports of files lie, `clock` tells the present in UTC."""
     router = APIRouter()
 
-    @router.api_route("/quality", methods=["GET", "HEAD"])
+    @router.api_route("/quality", methods=["GET", "HEAD"], include_in_schema=False)
     async def quality() -> HTMLResponse:
         at = clock()
         try:

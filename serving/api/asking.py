@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 import psycopg
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from serving.api.answers import Answer, Found, Row, State, as_csv, as_json
@@ -56,6 +56,7 @@ class Question(Generic[Asked]):
     """
 
     path: str
+    tag: str
     summary: str
     description: str
     parameters: type[Asked]
@@ -163,8 +164,11 @@ def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
         description=question.description,
         operation_id=re.sub(r"\W+", "_", question.path),
         response_model=Answer[data],
-        response_class=Response,
-        responses=RESPONSES | {200: {"content": {"application/json": {}, "text/csv": {"schema": {"type": "string"}}}}},
+        # What is written is a Response already; this tells its form.
+        response_class=JSONResponse,
+        responses=RESPONSES
+        | {200: {"description": "The answer.", "content": {"text/csv": {"schema": {"type": "string"}}}}},
+        tags=[question.tag],
     )
 
 

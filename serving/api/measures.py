@@ -231,6 +231,7 @@ async def _find_demographics(ask: Ask[DemographicsParameters]) -> Found:
 
 KPIS: Final = Question(
     "kpis",
+    "figures",
     "Headline numbers",
     "How many came, how long they stayed, who came again: in one row, over the range.",
     KpiParameters,
@@ -240,6 +241,7 @@ KPIS: Final = Question(
 )
 OCCUPANCY: Final = Question(
     "occupancy",
+    "figures",
     "How many came and how full it was",
     "By hours, days or weeks of the local clock; a bucket that the range cuts tells of what lies in the range.",
     BucketParameters,
@@ -248,6 +250,7 @@ OCCUPANCY: Final = Question(
 )
 DWELL: Final = Question(
     "dwell",
+    "figures",
     "How long sessions lasted",
     "Over the whole range, with bands from a minute to eight hours, or by hours, days or weeks of the local clock.",
     DwellParameters,
@@ -256,6 +259,7 @@ DWELL: Final = Question(
 )
 HEATMAP: Final = Question(
     "heatmap",
+    "figures",
     "The hours of the week",
     "How full it was in each hour of the week on the local clock; hours that the range does not hold are left out.",
     HeatmapParameters,
@@ -264,6 +268,7 @@ HEATMAP: Final = Question(
 )
 DEMOGRAPHICS: Final = Question(
     "demographics",
+    "figures",
     "Groups of persons",
     "What persons of each age group or gender did in the range, as far as events tell of them.",
     DemographicsParameters,

@@ -92,6 +92,7 @@ async def _find_repeat_visitors(ask: Ask[Any]) -> Found:
 
 VISITORS: Final = Question(
     "visitors",
+    "people",
     "Visitors",
     "Every named person with an event in the range, for each site.",
     PeopleParameters,
@@ -100,6 +101,7 @@ VISITORS: Final = Question(
 )
 REPEAT_VISITORS: Final = Question(
     "repeat-visitors",
+    "people",
     "Repeat visitors",
     "Every person whose visits to a site that begin in the range lie on two or more local dates there.",
     PeopleParameters,

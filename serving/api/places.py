@@ -110,6 +110,7 @@ async def _find_live(ask: Ask[PlacesParameters]) -> Found:
 
 CAMERAS: Final = Question(
     "cameras",
+    "places",
     "The cameras",
     "Every camera that is on the camera list or has events, by its id.",
     PlacesParameters,
@@ -117,10 +118,11 @@ CAMERAS: Final = Question(
     _find_cameras,
 )
 SITES: Final = Question(
-    "sites", "The sites", "Every site that has a camera, by its id.", PlacesParameters, Site, _find_sites
+    "sites", "places", "The sites", "Every site that has a camera, by its id.", PlacesParameters, Site, _find_sites
 )
 LIVE: Final = Question(
     "occupancy/live",
+    "places",
     "How many persons are inside now",
     "At each camera and, where all its cameras are asked for, at each site: persons inside at the time of the newest "
     "event of all. At a site a person in front of two cameras counts once.",

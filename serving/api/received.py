@@ -186,6 +186,7 @@ def unknown_file(file_id: str) -> Problem:
 
 FILES: Final = Question(
     "files",
+    "files",
     "Files",
     "The account of every content that was ever dropped, the newest first; the range is that of their arrival.",
     FilesParameters,
@@ -195,6 +196,7 @@ FILES: Final = Question(
 )
 REJECTS: Final = Question(
     "files/{id}/rejects",
+    "files",
     "Rejected rows of a file",
     "Every reason for which a row of the file was set aside, in the order of its rows.",
     RejectsParameters,
@@ -204,6 +206,7 @@ REJECTS: Final = Question(
 )
 QUALITY: Final = Question(
     "quality",
+    "files",
     "Quality of the days",
     "What arrived on every day of UTC, the newest first.",
     QualityParameters,

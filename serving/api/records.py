@@ -200,6 +200,7 @@ async def _find_visits(ask: Ask[RecordsParameters]) -> Found:
 
 EVENTS: Final = Question(
     "events",
+    "records",
     "Events",
     "Every event in the range, in the order of time: repeats, ignored and anonymous ones, too.",
     RecordsParameters,
@@ -208,6 +209,7 @@ EVENTS: Final = Question(
 )
 SESSIONS: Final = Question(
     "sessions",
+    "records",
     "Sessions",
     "Every session that begins in the range, in the order of time: one person at one camera, from entry to exit.",
     RecordsParameters,
@@ -216,6 +218,7 @@ SESSIONS: Final = Question(
 )
 VISITS: Final = Question(
     "visits",
+    "records",
     "Visits",
     "Every visit that begins in the range, in the order of time: one person at one site. With cameras or groups "
     "picked, those that hold such a session.",
