@@ -17,8 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from serving import metrics, quality
+from serving.access.gate import Entrance, Gate
+from serving.api.problems import Problem
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
+from serving.refusing import refusal
 from serving.rendering import error_page
 from serving.report_files import ReportFiles
 
@@ -36,32 +39,36 @@ def now() -> datetime:
 
 
 class Pages(FastAPI):
-    """An application behind a guard that no answer gets past, not even one about a fault of ours."""
+    """An application behind a guard that no answer gets past, and a gate that no request does."""
 
-    def __init__(self, allowed_hosts: Collection[str]) -> None:
+    def __init__(self, allowed_hosts: Collection[str], entrance: Entrance | None) -> None:
         self._allowed_hosts = allowed_hosts
+        self._entrance = entrance
         super().__init__(title="Footfall", openapi_url=None, docs_url=None, redoc_url=None)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the guard in front of everything."""
-        return Guard(super().build_middleware_stack(), self._allowed_hosts)
+        """Put the guard in front of everything, and the gate behind it."""
+        pages = super().build_middleware_stack()
+        return Guard(pages if self._entrance is None else Gate(pages, self._entrance), self._allowed_hosts)
 
 
 def build_app(
     reports: Path,
     database: Database,
     *,
+    entrance: Entrance | None = None,
     observed: metrics.Observed | None = None,
     allowed_hosts: Collection[str] = (),
     clock: Callable[[], datetime] = now,
 ) -> FastAPI:
     """Return the application.
 
-    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `observed`
-    what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and
-    its numbers; `clock` tells the present in UTC.
+    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `entrance`
+    what the gate goes by (None: there is none, and nobody is asked who they are), `observed` what /metrics tells of
+    (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock`
+    tells the present in UTC.
     """
-    app = Pages(allowed_hosts)
+    app = Pages(allowed_hosts, entrance)
     app.include_router(quality.build_router(database, reports, clock))
     if observed is not None:
         app.include_router(metrics.build_router(observed))
@@ -70,6 +77,7 @@ def build_app(
     app.mount("/reports", ReportFiles(reports), name="reports")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(HTTPException, _say_what_is_wrong)
+    app.add_exception_handler(Problem, _say_what_the_problem_is)
     app.add_exception_handler(DatabaseProblem, _say_that_the_database_is_away)
     app.add_exception_handler(Exception, _say_that_it_is_our_fault)
     return app
@@ -88,6 +96,11 @@ async def _say_what_is_wrong(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headline, advice = _WORDS.get(status, ("That did not work", f"The answer's number is {status}."))
     return error_page(status, headline, advice)
+
+
+async def _say_what_the_problem_is(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - it is registered for these
+    return refusal(request.url.path, error)
 
 
 async def _say_that_the_database_is_away(_request: Request, error: Exception) -> Response:

@@ -1,0 +1,1 @@
+"""The analytics API under /v1."""
