@@ -15,7 +15,6 @@ from typing import Final
 
 import psycopg
 from rich.console import Console
-from rich.table import Column, Table
 
 from orchestration.places import make_places
 from orchestration.problems import Problem
@@ -23,7 +22,7 @@ from orchestration.running import DONE, NOTHING_TO_DO
 from orchestration.server import Server
 from orchestration.settings import Settings
 from serving.access.audit import Entry, write
-from serving.access.keys import REMEMBERED_SECONDS, Scope, create_key, list_keys, revoke_key
+from serving.access.keys import REMEMBERED_SECONDS, ListedKey, Scope, create_key, list_keys, revoke_key
 from serving.rendering import visible
 
 _LONGEST_NAME: Final = 100
@@ -55,29 +54,20 @@ def create(
 
 
 def show(settings: Settings, out: Console) -> int:
-    """Print all keys, without what would let anybody in; return the exit code."""
+    """Print a line for each key, without what would let anybody in; return the exit code."""
     with _owner(settings) as connection:
         keys = list_keys(connection)
     if not keys:
         out.print("There is no key; `footfall keys create` makes one.", markup=False)
         return DONE
-    table = Table(
-        Column("key", justify="right"), Column("name", overflow="fold"), "allows", Column("sites", overflow="fold"),
-        "state", "expires (UTC)", "last used (UTC)", "made (UTC)", Column("by", overflow="fold"),
-    )  # fmt: skip
     for key in keys:
-        table.add_row(
-            str(key.key_id),
-            visible(key.name).replace("[", r"\["),
-            key.scope,
-            visible(_listed(key.sites)).replace("[", r"\["),
-            key.state,
-            _moment(key.expires_at, "never"),
-            _moment(key.last_used_at, "never"),
-            _moment(key.created_at, ""),
-            visible(key.created_by),
+        used = f"last used {_moment(key.last_used_at)}" if key.last_used_at else "never used"
+        out.print(
+            f"Key {key.key_id} “{visible(key.name)}”: {key.scope}, {visible(_listed(key.sites))}; {_how_long(key)}; "
+            f"{used}; made {_moment(key.created_at)} by {visible(key.created_by)}.",
+            markup=False,
         )
-    out.print(table)
+    out.print("Times are in UTC.", markup=False)
     return DONE
 
 
@@ -123,8 +113,16 @@ def _listed(sites: Sequence[str] | None) -> str:
     return "all sites" if sites is None else f"site{'' if len(sites) == 1 else 's'} {', '.join(sites)}"
 
 
-def _moment(at: datetime | None, otherwise: str) -> str:
-    return otherwise if at is None else f"{at:%Y-%m-%d %H:%M}"
+def _how_long(key: ListedKey) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {_moment(key.revoked_at)}"
+    if key.expires_at is None:
+        return "holds for ever"
+    return f"{'expired' if key.state == 'expired' else 'holds until'} {_moment(key.expires_at)}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}"
 
 
 def _user() -> str:
