@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -24,6 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+keys = typer.Typer(help="Keys of the API: make, list and revoke them.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 _out = Console(highlight=False, soft_wrap=True)
 
 
@@ -155,6 +157,46 @@ def psql(context: typer.Context) -> None:
     from orchestration.psql import run_psql
 
     raise typer.Exit(run_psql(load_settings(), context.args))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Option(help="Whose it is, or what for.")],
+    scope: Annotated[
+        Literal["read", "upload", "admin"],
+        typer.Option(help="What it allows: read, upload (and read), admin (everything)."),
+    ],
+    site: Annotated[
+        list[str] | None, typer.Option(help="A site that it is limited to; can be repeated.", show_default="all sites")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="After what time it expires: 12h, 90d, 52w.", show_default="never")
+    ] = None,
+) -> None:
+    """Make a key and print it, this once: nobody can find it out again."""
+    from orchestration.keys import create
+
+    err = Console(stderr=True, highlight=False, soft_wrap=True)
+    typer.echo(create(load_settings(), name, scope, sites=site or [], expires=expires, err=err))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show all keys: what each allows, whether it holds, when it was last used."""
+    from orchestration.keys import show
+
+    raise typer.Exit(show(load_settings(), _out))
+
+
+@keys.command("revoke")
+def revoke_key(key: Annotated[int, typer.Argument(help="Its number, as the list shows it.", metavar="ID")]) -> None:
+    """Have a key refused from now on.
+
+    Exit code: 0 done, 3 revoked already, 1 an error.
+    """
+    from orchestration.keys import revoke
+
+    raise typer.Exit(revoke(load_settings(), key, _out))
 
 
 @app.command()

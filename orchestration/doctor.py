@@ -13,6 +13,7 @@ from typing import Final, Literal
 import psycopg
 from rich.console import Console
 
+from orchestration.entrance import NoKey, see_that_there_is_a_key
 from orchestration.places import make_places
 from orchestration.probes import ask, pages_answer, port_is_taken
 from orchestration.server import Server
@@ -112,6 +113,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             version = connection.info.server_version
             yield Finding("good", f"PostgreSQL {version // 10000}.{version % 10000} answers.")
             yield _roles(warehouse)
+            yield from _keys(settings, warehouse)
             yield _migrations(connection)
             yield from _ledger(connection)
     except WarehouseProblem as problem:
@@ -120,6 +122,15 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "bad", f"PostgreSQL does not answer as it should: {str(error).strip()}", "Run `footfall up` anew."
         )
+
+
+def _keys(settings: Settings, warehouse: Warehouse) -> Iterator[Finding]:
+    try:
+        see_that_there_is_a_key(settings, warehouse)
+    except NoKey as problem:
+        yield Finding("bad", str(problem))
+    except psycopg.errors.UndefinedTable:
+        return  # an older warehouse, of which the migrations tell
 
 
 def _roles(warehouse: Warehouse) -> Finding:

@@ -5,20 +5,51 @@ Started by the stack as `python -m orchestration.pages`. It imports neither Dags
 
 from __future__ import annotations
 
+import sys
+
+import psycopg
+
+from orchestration.entrance import keys_are_needed, see_that_there_is_a_key
 from orchestration.observing import observed
-from orchestration.settings import load_settings
+from orchestration.problems import Problem
+from orchestration.settings import Settings, load_settings
+from serving.access.gate import Entrance
+from serving.access.limiting import Limits
 from serving.app import build_app
 from serving.database import Database
 from serving.server import serve
+from warehouse.connections import Warehouse
 from warehouse.opening import open_warehouse
+from warehouse.problems import WarehouseProblem
 
 
 def main() -> None:
-    """Serve the pages until told to stop."""
-    settings = load_settings()
-    database = Database(lambda: open_warehouse(settings.home, settings.external_url))
-    allowed_hosts = (settings.bind, *settings.allowed_hosts)
-    app = build_app(settings.reports, database, observed=observed(settings), allowed_hosts=allowed_hosts)
+    """Serve the pages until told to stop; where keys are needed and there is none, say so and end."""
+    try:
+        settings = load_settings()
+        _serve(settings)
+    except (Problem, WarehouseProblem) as problem:
+        sys.exit(str(problem))
+
+
+def _serve(settings: Settings) -> None:
+    def find() -> Warehouse:
+        return open_warehouse(settings.home, settings.external_url)
+
+    is_open = not keys_are_needed(settings)
+    if not is_open:
+        try:
+            see_that_there_is_a_key(settings, find())
+        except psycopg.OperationalError as error:
+            sys.exit(f"Keys are needed, and the database does not answer: {error}")
+    limits = Limits(settings.api_rate_limit, settings.api_upload_limit)
+    app = build_app(
+        settings.reports,
+        Database(find),
+        entrance=Entrance(find, is_open=is_open, limits=limits),
+        observed=observed(settings),
+        allowed_hosts=(settings.bind, *settings.allowed_hosts),
+    )
     serve(app, settings.bind, settings.api_port)
 
 

@@ -35,7 +35,7 @@ OTHER_PREFIXES: Final = ("DB_",)
 # Where Footfall is and how its parts work together. What runs of it keeps these until it is started again, whatever the
 # settings file says by then.
 FIXED_AT_START: Final = (
-    *("home", "landing", "bind", "dagster_port", "api_port", "allowed_hosts"),
+    *("home", "landing", "bind", "dagster_port", "api_port", "allowed_hosts", "api_keys_required"),
     *("database_url", "warm"),
 )
 
@@ -118,6 +118,12 @@ def _text(value: str) -> str:
     return value.strip()
 
 
+def _rate(value: str | None) -> str | None:
+    if value is not None and not _RATE.fullmatch(value):
+        raise ValueError("not a rate")
+    return value
+
+
 def _setting(default: Any, expected: str, description: str, **limits: Any) -> Any:
     """Declare a number; `title` says, after "must be", what a right value is."""
     return Field(default, title=expected, description=description, allow_inf_nan=False, **limits)
@@ -134,9 +140,12 @@ def _other(default: Any, expected: str, description: str) -> Any:
 _NOT_NEGATIVE = "a number, 0 or more"
 _POSITIVE = "a number above 0"
 _NAMES = "a list of names, separated by commas"
+_RATE_FORM = "a number of requests in a time such as 600/minute (second, minute, hour or day), or nothing"
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)]
 _PRINTABLE = re.compile(r"[!-~]+")
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+Rate = Annotated[str | None, BeforeValidator(_blank_is_none), AfterValidator(_rate)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 
@@ -154,6 +163,11 @@ class Settings(BaseSettings):
     dagster_port: Port = _other(3000, "a port number from 1 to 65535", "Dagster's web page.")
     api_port: Port = _other(8000, "a port number from 1 to 65535", "The quality page and the reports.")
     allowed_hosts: Words = _other((), _NAMES, "Names by which others call these pages, besides localhost.")
+    api_keys_required: bool = _other(
+        False, "true or false", "Keys are asked for even where only this machine can reach the pages: behind a proxy."
+    )
+    api_rate_limit: Rate = _other("600/minute", _RATE_FORM, "How often each key, or address without one, may read.")
+    api_upload_limit: Rate = _other("60/minute", _RATE_FORM, "How often it may upload.")
     database_url: Annotated[SecretStr | None, BeforeValidator(_blank_is_none), AfterValidator(_database_url)] = _other(
         None,
         "a URL such as postgresql://user:password@host:5432/database",

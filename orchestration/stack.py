@@ -25,6 +25,7 @@ from typing import IO, Any, Final
 import psutil
 
 from orchestration.addresses import api_address, dagster_address
+from orchestration.entrance import see_that_there_is_a_key
 from orchestration.event_log import EventLog
 from orchestration.log_files import LogFile, record
 from orchestration.places import child_environment, code_socket, make_places, plain_environment, run_socket
@@ -141,7 +142,7 @@ class Stack:
     def running(self) -> Iterator[None]:
         """Start everything, and stop everything on the way out, PostgreSQL last.
 
-        Raises `StackProblem`, `WarehouseProblem` or `SettingsProblem` where it cannot be started.
+        Raises `StackProblem`, `WarehouseProblem`, `SettingsProblem` or `NoKey` where it cannot be started.
         """
         make_places(self.settings)
         with self._alone() as lock, self._signals():
@@ -152,6 +153,7 @@ class Stack:
             try:
                 with self.server.in_use() as warehouse:
                     self._database_is_up(warehouse)
+                    see_that_there_is_a_key(self.settings, warehouse)
                     self._start_parts(warehouse)
                     try:
                         yield

@@ -19,13 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from serving import metrics, quality
+from serving.access.gate import Entrance, Gate, OpenDoor
 from serving.api.asking import Desk
 from serving.api.describing import ADDRESS, DESCRIPTION, description_of
-from serving.api.problems import Problem, answer_problem, answer_validation_error, problem_response
+from serving.api.problems import Problem, answer_validation_error
 from serving.api.routes import build_api
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
-from serving.rendering import error_page
+from serving.refusing import refusal
 from serving.report_files import ReportFiles
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -42,15 +43,18 @@ def now() -> datetime:
 
 
 class Pages(FastAPI):
-    """An application behind a guard that no answer gets past, not even one about a fault of ours."""
+    """An application behind a guard that no answer gets past, and a gate that no request does."""
 
-    def __init__(self, allowed_hosts: Collection[str], database: Database) -> None:
+    def __init__(self, allowed_hosts: Collection[str], entrance: Entrance | None, database: Database) -> None:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             yield
             await database.close()
+            if entrance is not None:
+                await entrance.close()
 
         self._allowed_hosts = allowed_hosts
+        self._entrance = entrance
         super().__init__(
             title="Footfall",
             version="1",
@@ -63,25 +67,29 @@ class Pages(FastAPI):
         )
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put the guard in front of everything."""
-        return Guard(super().build_middleware_stack(), self._allowed_hosts)
+        """Put the guard in front of everything, and the gate behind it."""
+        pages = super().build_middleware_stack()
+        gate = OpenDoor(pages) if self._entrance is None else Gate(pages, self._entrance)
+        return Guard(gate, self._allowed_hosts)
 
 
 def build_app(
     reports: Path,
     database: Database,
     *,
+    entrance: Entrance | None = None,
     observed: metrics.Observed | None = None,
     allowed_hosts: Collection[str] = (),
     clock: Callable[[], datetime] = now,
 ) -> FastAPI:
     """Return the application.
 
-    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `observed`
-    what /metrics tells of (None: there is no such page), `allowed_hosts` the names of this server besides localhost and
-    its numbers; `clock` tells the present in UTC.
+    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `entrance`
+    what the gate goes by (None: there is none, and nobody is asked who they are), `observed` what /metrics tells of
+    (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock`
+    tells the present in UTC.
     """
-    app = Pages(allowed_hosts, database)
+    app = Pages(allowed_hosts, entrance, database)
     app.include_router(quality.build_router(database, reports, clock))
     app.include_router(build_api(Desk(database, clock)))
     if observed is not None:
@@ -91,9 +99,9 @@ def build_app(
     app.openapi = description_of(app)  # type: ignore[method-assign]
     app.mount("/reports", ReportFiles(reports), name="reports")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(RequestValidationError, answer_validation_error)
     app.add_exception_handler(HTTPException, _say_what_is_wrong)
+    app.add_exception_handler(Problem, _say_what_the_problem_is)
     app.add_exception_handler(DatabaseProblem, _say_that_the_database_is_away)
     app.add_exception_handler(Exception, _say_that_it_is_our_fault)
     return app
@@ -115,6 +123,11 @@ async def _say_what_is_wrong(request: Request, error: Exception) -> Response:
     return _told(request, status, headline, advice, headers)
 
 
+async def _say_what_the_problem_is(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 - it is registered for these
+    return refusal(request.url.path, error)
+
+
 async def _say_that_the_database_is_away(request: Request, error: Exception) -> Response:
     return _told(request, 503, "The figures cannot be shown now", str(error), {"Retry-After": "5"})
 
@@ -125,7 +138,4 @@ async def _say_that_it_is_our_fault(request: Request, _error: Exception) -> Resp
 
 
 def _told(request: Request, status: int, headline: str, advice: str, headers: Mapping[str, str]) -> Response:
-    """Tell a program in its words, and a person on a page."""
-    if request.url.path.startswith("/v1/"):
-        return problem_response(Problem(status, headline, advice, headers=headers))
-    return error_page(status, headline, advice, headers)
+    return refusal(request.url.path, Problem(status, headline, advice, headers=headers))

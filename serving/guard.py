@@ -2,6 +2,8 @@
 
 A page of another site can have a name of its own point at this machine and so read what is served here (DNS
 rebinding). It cannot do so with a number: whoever asks must call this server by a number or by a name that is known.
+Nor may such a page send anything here: a browser would, with the key that it was given for these pages. No other site
+is ever allowed to read an answer (CORS is off).
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.rendering import error_page
+from serving.api.problems import Problem
+from serving.refusing import MEDIA_TYPE, is_api, refusal
 
 # No page here, reports and Data Docs included, has scripts, sends forms or is shown in anybody's frame.
 POLICY: Final = (
@@ -27,6 +31,9 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
+# What a key may see is not for others who ask by the same proxy.
+OF_THE_API: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key"}
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Guard:
@@ -46,13 +53,39 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                if headers.get("content-type", "").startswith(MEDIA_TYPE):
+                    headers["Cache-Control"] = "no-store"
+                for name, value in (HEADERS | (OF_THE_API if is_api(scope["path"]) else {})).items():
                     headers.setdefault(name, value)
             await send(message)
 
-        called = Headers(scope=scope).getlist("host")
-        app = self._app if len(called) == 1 and self._knows(called[0]) else _refusal(called)
+        problem = self._problem(scope)
+        app = self._app if problem is None else refusal(scope["path"], problem)
         await app(scope, receive, send_with_headers)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        called, origins = headers.getlist("host"), headers.getlist("origin")
+        if len(called) != 1 or not self._knows(called[0]):
+            return _unknown_name(called)
+        if scope["method"] not in _READING and not all(self._is_ours(origin, called[0]) for origin in origins):
+            return Problem(
+                403,
+                "A page of another site may not do that",
+                f"The request comes from a page of {origins[0][:100]}. Nothing was done.",
+            )
+        return None
+
+    def _is_ours(self, origin: str, called: str) -> bool:
+        """Whether a page that sends something is one of ours: of this very server, or of a name that it goes by."""
+        try:
+            parts = urlsplit(origin)
+            name = parts.hostname or ""
+        except ValueError:
+            return False
+        # A proxy may call this server by a number, and be called by a name itself.
+        by_its_name = name in self._names and name != "localhost" and not _is_number(name)
+        return by_its_name or parts.netloc.lower() == called.strip().lower()
 
     def _knows(self, called: str) -> bool:
         name = host_of(called)
@@ -75,9 +108,9 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _refusal(called: list[str]) -> ASGIApp:
+def _unknown_name(called: list[str]) -> Problem:
     name = f"“{called[0][:100]}”" if called else "no name at all"
-    return error_page(
+    return Problem(
         400,
         "This server does not go by that name",
         f"It was called by {name}. Call it 127.0.0.1 or localhost, or add the name to FOOTFALL_ALLOWED_HOSTS.",

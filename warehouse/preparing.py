@@ -1,4 +1,4 @@
-"""What must exist before anything is loaded: roles, databases, schemas, privileges, and schema `raw` by migration.
+"""What must exist before anything is loaded: roles, databases, schemas, privileges; `raw` and `serving` by migration.
 
 `prepare` may run at every start and in several processes at once. The tables of the models are dbt's, not made here.
 """
@@ -23,7 +23,7 @@ SCHEMAS: dict[str, Role] = {
     "staging": "transformer",
     "intermediate": "transformer",
     "marts": "transformer",
-    "serving": "api",
+    "serving": "owner",
 }
 
 # Which role may do what beyond what it owns, in the warehouse's database.
@@ -50,6 +50,12 @@ GRANTS: tuple[LiteralString, ...] = (
     "grant select on raw.batches to {api}",
     "grant usage on schema marts to {maintainer}, {api}, {bi_reader}",
     "grant select on all tables in schema marts to {maintainer}, {api}, {bi_reader}",
+    # The API cannot make a key, nor change what one may do.
+    "grant usage on schema serving to {api}",
+    "grant select on serving.api_keys to {api}",
+    "grant update (last_used_at) on serving.api_keys to {api}",
+    "grant select, insert, delete on serving.audit to {api}",
+    "grant select, insert, update, delete on serving.analytics_cache, serving.uploads to {api}",
     """
     alter default privileges for role {transformer} in schema marts
     grant select on tables to {maintainer}, {api}, {bi_reader}
@@ -85,7 +91,7 @@ def prepare(warehouse: Warehouse) -> None:
 
 
 def migrate(warehouse: Warehouse, migrations: Path = MIGRATIONS) -> None:
-    """Bring schema `raw` to the newest of the `migrations`, in one transaction.
+    """Bring the schemas `raw` and `serving` to the newest of the `migrations`, in one transaction.
 
     Alembic is imported only where there is something to do: most starts have nothing.
     """

@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import psycopg
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from serving.access.allowing import Access, needing
 from serving.api.answers import Answer, Found, Row, State, as_csv, as_json
 from serving.api.choosing import Chosen
 from serving.api.cursors import write_cursor
@@ -28,6 +29,7 @@ Asked = TypeVar("Asked", bound=Parameters)
 FileId = Annotated[
     str, Path(description="A file's id: the SHA-256 of its content.", pattern="^[0-9a-f]{64}$", examples=["9f86d0…"])
 ]
+MayRead = Annotated[Access, Depends(needing("read"))]
 _CSV: Final = "text/csv; charset=utf-8"
 
 
@@ -73,13 +75,13 @@ class Desk:
         self._database = database
         self._clock = clock
 
-    async def answer(self, request: Request, question: Question[Asked], asked: Asked) -> Response:
+    async def answer(self, request: Request, question: Question[Asked], asked: Asked, access: Access) -> Response:
         """Answer a question. Raises `Problem` and `DatabaseProblem`."""
         refuse_repeated(request, question.parameters)
         try:
             async with self._database.snapshot() as connection:
                 state = await read_state(connection)
-                ask = Ask(connection, request.url.path, asked, None, self._clock(), request.path_params)
+                ask = Ask(connection, request.url.path, asked, access.sites, self._clock(), request.path_params)
                 found = await question.find(ask)
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
             raise Problem(
@@ -141,16 +143,17 @@ def build_router(desk: Desk, questions: Sequence[Question[Any]]) -> APIRouter:
 
 def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
     # FastAPI reads which parameters there are off the handler; the path's are looked up where they are needed.
-    async def handle(request: Request, asked: Any) -> Response:
-        return await desk.answer(request, question, asked)
+    async def handle(request: Request, asked: Any, access: Access) -> Response:
+        return await desk.answer(request, question, asked, access)
 
-    async def handle_one(request: Request, id: str, asked: Any) -> Response:  # noqa: A002, ARG001
-        return await desk.answer(request, question, asked)
+    async def handle_one(request: Request, id: str, asked: Any, access: Access) -> Response:  # noqa: A002, ARG001
+        return await desk.answer(request, question, asked, access)
 
     handler = handle_one if "{id}" in question.path else handle
     handler.__annotations__ |= {
         "request": Request,
         "asked": Annotated[question.parameters, Query()],
+        "access": MayRead,
         "return": Response,
     }
     if handler is handle_one:
@@ -166,7 +169,7 @@ def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
         response_model=Answer[data],
         # What is written is a Response already; this tells its form.
         response_class=JSONResponse,
-        responses=RESPONSES
+        responses=(RESPONSES | NOT_FOUND if "{id}" in question.path else RESPONSES)
         | {200: {"description": "The answer.", "content": {"text/csv": {"schema": {"type": "string"}}}}},
         tags=[question.tag],
     )
@@ -180,6 +183,7 @@ def _problem(description: str) -> dict[str, Any]:
     }
 
 
+NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: _problem("There is no such file, or not for this key.")}
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     401: _problem("A key is needed, and none that is valid was given."),
     403: _problem("The key does not reach that far."),

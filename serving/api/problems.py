@@ -87,12 +87,6 @@ def problem_response(problem: Problem) -> Response:
     return Response(orjson.dumps(told), problem.status, headers, MEDIA_TYPE)
 
 
-async def answer_problem(_request: Request, error: Exception) -> Response:
-    """Answer where a handler raised a `Problem`."""
-    assert isinstance(error, Problem)  # noqa: S101
-    return problem_response(error)
-
-
 async def answer_validation_error(_request: Request, error: Exception) -> Response:
     """Answer where parameters are not of their types."""
     assert isinstance(error, RequestValidationError)  # noqa: S101

@@ -25,6 +25,10 @@ AN_EVENT = """
     values (gen_random_uuid(), 'p', 'c', 'entry', 'enter', '2025-01-01T00:00Z', 1, 2, 1)
 """
 
+A_KEY = """
+    insert into serving.api_keys (name, scope, key_hash, created_by) values ('me', 'admin', sha256('x'), 'me')
+"""
+
 
 @pytest.fixture
 def with_mart(warehouse: Warehouse) -> Warehouse:
@@ -32,8 +36,6 @@ def with_mart(warehouse: Warehouse) -> Warehouse:
     with warehouse.connect("transformer") as connection:
         for schema in ("staging", "intermediate", "marts"):
             connection.execute(sql.SQL("create table {} as select 1 as one").format(sql.Identifier(schema, "built")))
-    with warehouse.connect("api") as connection:
-        connection.execute("create table serving.asked (what text)")
     return warehouse
 
 
@@ -70,8 +72,21 @@ RIGHTS: dict[str, set[Role]] = {
     "insert into marts.built values (2)": {"transformer"},
     "drop table marts.built": {"transformer"},
     "create table marts.mine (a int)": {"transformer"},
-    "create table serving.mine (a int)": {"api"},
-    "insert into serving.asked values ('kpis')": {"api"},
+    "create table serving.mine (a int)": {"owner"},
+    A_KEY: {"owner"},
+    "select * from serving.api_keys": {"owner", "api"},
+    "update serving.api_keys set last_used_at = now()": {"owner", "api"},
+    "update serving.api_keys set revoked_at = null": {"owner"},
+    "update serving.api_keys set scope = 'admin'": {"owner"},
+    "delete from serving.api_keys": {"owner"},
+    "insert into serving.audit (key_name, action, subject, client) values ('', 'refused', '/', '')": {"owner", "api"},
+    "delete from serving.audit where at < now() - interval '1 day'": {"owner", "api"},
+    "update serving.audit set client = ''": {"owner"},
+    "insert into serving.analytics_cache values ('k', '', 'text/csv', 'e', 1, now())": {"owner", "api"},
+    "delete from serving.analytics_cache": {"owner", "api"},
+    "insert into serving.uploads (upload_id, file_name, size_bytes) values (repeat('a', 64), 'x', 1)": {"owner", "api"},
+    "delete from serving.uploads": {"owner", "api"},
+    "drop table serving.analytics_cache": {"owner"},
     "create schema mine": {"owner"},
     "create table public.mine (a int)": {"owner"},
     "create role intruder": set(),
@@ -253,6 +268,34 @@ def upgrade():
         assert connection.execute("select person_id, seen_by from raw.events").fetchall() == [("p", "camera")]
     with pytest.raises(WarehouseProblem, match=f"step 9001, this one knows {last}"):
         prepare(warehouse)
+
+
+def test_a_schema_that_was_the_apis_becomes_the_owners(warehouse: Warehouse) -> None:
+    """As it was before the API kept anything."""
+    with warehouse.connect_as_administrator(warehouse.database) as connection:
+        connection.execute("drop schema serving cascade")
+        connection.execute("create schema serving authorization footfall_api")
+        connection.execute("update raw.migration set version_num = '0003'")
+    prepare(warehouse)
+    with warehouse.connect("owner") as connection:
+        connection.execute(A_KEY)
+    with warehouse.connect("api") as connection:
+        assert connection.execute("select name from serving.api_keys").fetchall() == [("me",)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("create table serving.mine (a int)")
+
+
+def test_every_table_and_column_that_migrations_make_for_the_api_says_what_it_is(warehouse: Warehouse) -> None:
+    with warehouse.connect("owner") as connection:
+        silent = connection.execute(
+            """
+            select oid::regclass::text, attname
+            from pg_class join pg_attribute on attrelid = oid and attnum > 0
+            where relnamespace = 'serving'::regnamespace and relkind = 'r'
+              and (col_description(oid, attnum) is null or obj_description(oid, 'pg_class') is null)
+            """
+        ).fetchall()
+    assert silent == []
 
 
 def test_a_step_that_fails_leaves_the_warehouse_as_it_was(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -287,4 +287,7 @@ def _use(warehouse: Warehouse) -> None:
         with warehouse.connect(role) as connection:
             assert connection.execute("select one from marts.built").fetchall() == [(1,)]
     with warehouse.connect("api") as connection:
-        connection.execute("create table if not exists serving.asked (what text)")
+        connection.execute("select * from serving.api_keys")
+        connection.execute("delete from serving.analytics_cache")
+    with warehouse.connect("owner") as connection:
+        connection.execute("update serving.api_keys set revoked_at = now()")

@@ -17,7 +17,9 @@ from orchestration.settings import PROJECT
 from validation.landing import LandingFolder
 from validation.outcomes import Outcome
 
-COMMANDS = ("up", "down", "status", "doctor", "ingest", "retract", "replay", "release", "psql", "sample", "demo")
+COMMANDS = (
+    *("up", "down", "status", "doctor", "ingest", "retract", "replay", "release", "psql", "keys", "sample", "demo"),
+)
 
 
 def footfall(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,10 +41,10 @@ def test_the_help_names_every_command_in_a_line() -> None:
         assert f" {command} " in result.stdout
 
 
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"sample"}))
+@pytest.mark.parametrize("command", sorted({*COMMANDS, "keys list", "keys revoke 1"} - {"sample", "keys"}))
 def test_a_wrong_setting_is_one_sentence_whatever_the_command(command: str, tmp_path: Path) -> None:
     files = ["a.csv"] if command in {"retract", "release"} else []
-    result = footfall(command, *files, FOOTFALL_HOME=str(tmp_path), FOOTFALL_DAGSTER_PORT="none")
+    result = footfall(*command.split(), *files, FOOTFALL_HOME=str(tmp_path), FOOTFALL_DAGSTER_PORT="none")
     assert result.returncode == 1
     assert result.stderr == "FOOTFALL_DAGSTER_PORT is 'none', but must be a port number from 1 to 65535.\n"
     assert list(tmp_path.iterdir()) == []
