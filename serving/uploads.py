@@ -175,8 +175,8 @@ class Uploads:
             raise Problem(
                 413,
                 "The file is too large",
-                f"A file may have {most} ({self._most_bytes:,} bytes) at most; nothing was kept. Split it, pack it with "
-                "gzip, or put it into the landing folder by hand.",
+                f"A file may have {most} ({self._most_bytes:,} bytes) at most; nothing was kept. Split it, pack it "
+                "with gzip, or put it into the landing folder by hand.",
                 errors=[FieldError("body", "It is too large.", f"at most {self._most_bytes} bytes")],
             )
 

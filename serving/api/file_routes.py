@@ -1,4 +1,4 @@
-"""The routes of files: one is uploaded, asked for, watched. What each does is in `uploads`, `files` and `file_events`."""
+"""The routes of a file: it is uploaded, asked for, watched. What is done is in `uploads`, `files` and `file_events`."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def _checked(file_id: str) -> str:
 
 
 def _unknown() -> Problem:
-    return Problem(
-        404, "There is no such file", "No file has this id: it is the SHA-256 that an upload is answered with."
-    )
+    return Problem(404, "There is no such file", "No file has this id: the SHA-256 of its content, in small letters.")
 
 
 def _demand_site(who: Caller, site_id: str | None) -> None:
@@ -105,6 +103,6 @@ def _refuse_form(request: Request) -> None:
         raise Problem(
             415,
             "A form cannot be received",
-            "The request's body must be the file itself, not a form with it: with curl, --data-binary @FILE or -T FILE.",
+            "The request's body must be the file itself, not a form with it; with curl: --data-binary @FILE.",
             errors=[FieldError("Content-Type", "It is a form.", "text/csv or application/octet-stream")],
         )
