@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from serving import upload_parts
 from serving.api.problems import Problem
 from serving.upload_parts import LEFT_SECONDS, Part, remove_leftovers
 from serving.uploads import Received, Uploads
@@ -100,7 +99,7 @@ def test_of_many_that_end_at_once_under_one_name_none_is_lost(
         def unknown(*_: object, **__: object) -> None:
             raise AttributeError
 
-        monkeypatch.setattr(upload_parts.ctypes, "CDLL", unknown)
+        monkeypatch.setattr("ctypes.CDLL", unknown)
     many = 16
     barrier = threading.Barrier(many)
 
