@@ -9,15 +9,20 @@ import sys
 
 import psycopg
 
+from orchestration.disk_space import GIGABYTE
 from orchestration.entrance import keys_are_needed, see_that_there_is_a_key
 from orchestration.observing import observed
 from orchestration.problems import Problem
 from orchestration.settings import Settings, load_settings
 from serving.access.gate import Entrance
 from serving.access.limiting import Limits
+from serving.api.file_routes import Reception
 from serving.app import build_app
 from serving.database import Database
+from serving.file_events import FileEvents
+from serving.files import Files
 from serving.server import serve
+from serving.uploads import Uploads
 from warehouse.connections import Warehouse
 from warehouse.opening import open_warehouse
 from warehouse.problems import WarehouseProblem
@@ -43,10 +48,19 @@ def _serve(settings: Settings) -> None:
         except psycopg.OperationalError as error:
             sys.exit(f"Keys are needed, and the database does not answer: {error}")
     limits = Limits(settings.api_rate_limit, settings.api_upload_limit)
+    database = Database(find)
+    uploads = Uploads(
+        settings.landing,
+        most_bytes=round(settings.api_max_upload_gb * GIGABYTE),
+        min_free_bytes=round(settings.min_free_gb * GIGABYTE),
+    )
+    uploads.remove_leftovers()
+    files = Files(database.writing, settings.landing)
     app = build_app(
         settings.reports,
-        Database(find),
+        database,
         entrance=Entrance(find, is_open=is_open, limits=limits),
+        reception=Reception(uploads, files, FileEvents(files)),
         observed=observed(settings),
         allowed_hosts=(settings.bind, *settings.allowed_hosts),
     )

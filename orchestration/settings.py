@@ -189,6 +189,9 @@ class Settings(BaseSettings):
         ge=0,
         le=1e6,
     )
+    api_max_upload_gb: float = _setting(
+        2.0, _POSITIVE, "A larger file is not received over HTTP, in units of 2^30 bytes.", gt=0, le=1e6
+    )
 
     # What people are told of, and where.
     silent_hours: Annotated[float | None, BeforeValidator(_blank_is_none)] = _setting(

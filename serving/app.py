@@ -22,6 +22,7 @@ from serving import metrics, quality
 from serving.access.gate import Entrance, Gate, OpenDoor
 from serving.api.asking import Desk
 from serving.api.describing import ADDRESS, DESCRIPTION, description_of
+from serving.api.file_routes import Reception
 from serving.api.problems import Problem, answer_validation_error
 from serving.api.routes import build_api
 from serving.database import Database, DatabaseProblem
@@ -78,6 +79,7 @@ def build_app(
     database: Database,
     *,
     entrance: Entrance | None = None,
+    reception: Reception | None = None,
     observed: metrics.Observed | None = None,
     allowed_hosts: Collection[str] = (),
     clock: Callable[[], datetime] = now,
@@ -85,13 +87,13 @@ def build_app(
     """Return the application.
 
     `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `entrance`
-    what the gate goes by (None: there is none, and nobody is asked who they are), `observed` what /metrics tells of
-    (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock`
-    tells the present in UTC.
+    what the gate goes by (None: there is none, and nobody is asked who they are), `reception` what takes files in
+    (None: nothing does), `observed` what /metrics tells of (None: there is no such page), `allowed_hosts` the names of
+    this server besides localhost and its numbers; `clock` tells the present in UTC.
     """
     app = Pages(allowed_hosts, entrance, database)
     app.include_router(quality.build_router(database, reports, clock))
-    app.include_router(build_api(Desk(database, clock)))
+    app.include_router(build_api(Desk(database, clock), database, reception))
     if observed is not None:
         app.include_router(metrics.build_router(observed))
     app.add_api_route("/", _home, methods=READING, include_in_schema=False)

@@ -98,7 +98,7 @@ class _Correction:
         self._ledger = Ledger(connection)
         self._began = time.monotonic()
         self._head = self._ledger.recorded(file.sha256)
-        self._report = Reporter(file.name, self._head.size_bytes, context.on_progress)
+        self._report = Reporter(file.name, self._head.size_bytes, context.on_progress, file.sha256)
 
     def retract(self) -> Outcome:
         file, account = self._file, self._head.account

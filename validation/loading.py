@@ -90,6 +90,7 @@ class _Load:
             return self._given_up(arrival, arrival.error or "It was broken off each time.")
         with self._stopwatch.timing("hash"):
             archived = self._context.archive.take(self._waiting, lambda done: self._report("copying", done))
+        self._report.sha256 = archived.sha256
         self._report("archived")
         arrival = self._ledger.note_content(
             arrival, archived.sha256, self._waiting, self._context.clock(), self._context.run_id

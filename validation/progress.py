@@ -19,7 +19,10 @@ _HEARTBEAT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the load of a file is: bytes of its size and rows so far, in a stage that began `seconds` ago."""
+    """How far the load of a file is: bytes of its size and rows so far, in a stage that began `seconds` ago.
+
+    `sha256` is its content, None while that is not known.
+    """
 
     name: str
     stage: Stage
@@ -27,6 +30,7 @@ class Progress:
     bytes_total: int
     rows: int
     seconds: float
+    sha256: str | None = None
 
     @property
     def share(self) -> float:
@@ -45,9 +49,12 @@ class Progress:
 
 
 class Reporter:
-    """Tells a listener of one load; calling it is a report."""
+    """Tells a listener of one load; calling it is a report. `sha256` is to be set once it is known."""
 
-    def __init__(self, name: str, size_bytes: int, listener: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, name: str, size_bytes: int, listener: Callable[[Progress], None], sha256: str | None = None
+    ) -> None:
+        self.sha256 = sha256
         self._name = name
         self._size_bytes = size_bytes
         self._listener = listener
@@ -63,7 +70,8 @@ class Reporter:
         self._reported = now
         self._rows = self._rows if rows is None else rows
         done = self._size_bytes if bytes_done is None else bytes_done
-        self._listener(Progress(self._name, stage, done, self._size_bytes, self._rows, now - self._stage_began))
+        seconds = now - self._stage_began
+        self._listener(Progress(self._name, stage, done, self._size_bytes, self._rows, seconds, self.sha256))
 
     @contextmanager
     def heartbeat(self, stage: Stage) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Numbers about the whole, as the database has them: files, rows, checks, alerts, and how fresh the marts are.
 
-Read in one snapshot, with the rights of the role `api`, which may see no name of a file and no cell of one. How they
-are shown is `serving.metrics`' and the command line's.
+Read in one snapshot, with the rights of the role `api`. No name of a file is in them, and no cell of one. How they are
+shown is `serving.metrics`' and the command line's.
 """
 
 from __future__ import annotations

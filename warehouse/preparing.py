@@ -48,6 +48,10 @@ GRANTS: tuple[LiteralString, ...] = (
     """,
     "grant select (kind, cleared_at) on raw.alerts to {api}",
     "grant select on raw.batches to {api}",
+    # What is told of one file to whoever asks for it; marts.file_quality tells the same of all of them, but slowly.
+    "grant select (sha256, file_name, site, size_bytes) on raw.files to {api}",
+    "grant select (file_id, told_of, verdict) on raw.file_reports to {api}",
+    "grant select on raw.load_progress to {api}",
     "grant usage on schema marts to {maintainer}, {api}, {bi_reader}",
     "grant select on all tables in schema marts to {maintainer}, {api}, {bi_reader}",
     # The API cannot make a key, nor change what one may do.

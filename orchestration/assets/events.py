@@ -25,8 +25,10 @@ from validation import check_log
 from validation.checks import CheckOutcome, Status, severity
 from validation.corrections import CorrectionProblem
 from validation.landing import LandingFolder
+from validation.load_progress import ShownProgress
 from validation.loading import LoadContext
 from validation.outcomes import Outcome, on_one_line
+from validation.progress import Progress
 from validation.reports import prose, reasons_table, rejects_table
 from validation.row_checks import ROW_CHECKS, over_all, row_outcomes
 
@@ -105,6 +107,12 @@ def load_files(
             todo = tasks(config, folder, connection, inputs, listener.on_note)
     except (InputProblem, CorrectionProblem) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from None
+    shown = ShownProgress(footfall.warehouse)
+
+    def on_progress(progress: Progress) -> None:
+        listener.on_progress(progress)
+        shown.on_progress(progress)
+
     load = LoadContext(
         warehouse=footfall.warehouse,
         home=settings.home,
@@ -113,7 +121,7 @@ def load_files(
         profiles=inputs.profiles,
         cameras=inputs.cameras,
         run_id=context.run_id,
-        on_progress=listener.on_progress,
+        on_progress=on_progress,
     )
     outcomes: list[Outcome] = []
     problems: list[str] = []
@@ -128,7 +136,8 @@ def load_files(
                 log.file_failed(task.name, held[-1], context.run_id)
                 continue
             try:
-                outcome = task.do(load)
+                with shown.of_one_load():
+                    outcome = task.do(load)
             except CorrectionProblem as problem:
                 listener.on_problem(str(problem))
                 log.file_failed(task.name, str(problem), context.run_id)

@@ -102,6 +102,15 @@ class Desk:
             headers["Link"] = f'<{address.path}?{address.query}>; rel="next"'
         return Response(body, 200, headers, media_type)
 
+    async def wrap(self, data: Row) -> bytes:
+        """Return a single thing that is told of at this moment as a whole answer."""
+        try:
+            async with self._database.snapshot() as connection:
+                state = await read_state(connection)
+        except psycopg.errors.UndefinedTable:
+            state = State(None, is_settled=False)
+        return as_json(Found(data), Parameters(), state, self._clock())
+
 
 async def page_of(
     ask: Ask[Any], chosen: Chosen, rows: Sequence[Row], key: Sequence[str], interval: str | None = None
@@ -175,7 +184,8 @@ def _add(router: APIRouter, desk: Desk, question: Question[Any]) -> None:
     )
 
 
-def _problem(description: str) -> dict[str, Any]:
+def problem_of(description: str) -> dict[str, Any]:
+    """Return how a problem is described in an answer's place."""
     return {
         "description": description,
         "model": ProblemDetails,
@@ -183,11 +193,11 @@ def _problem(description: str) -> dict[str, Any]:
     }
 
 
-NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: _problem("There is no such file, or not for this key.")}
+NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {404: problem_of("There is no such file, or not for this key.")}
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    401: _problem("A key is needed, and none that is valid was given."),
-    403: _problem("The key does not reach that far."),
-    422: _problem("The question cannot be understood; the fields that are wrong are named."),
-    429: _problem("Too many questions in a short time; Retry-After says when to ask again."),
-    503: _problem("The database cannot be asked now; Retry-After says when to ask again."),
+    401: problem_of("A key is needed, and none that is valid was given."),
+    403: problem_of("The key does not reach that far."),
+    422: problem_of("The question cannot be understood; the fields that are wrong are named."),
+    429: problem_of("Too many questions in a short time; Retry-After says when to ask again."),
+    503: problem_of("The database cannot be asked now; Retry-After says when to ask again."),
 }

@@ -8,6 +8,8 @@ from fastapi import APIRouter
 
 from serving.api import measures, people, places, received, records
 from serving.api.asking import Desk, Question, build_router
+from serving.api.file_routes import Reception, build_file_routes
+from serving.database import Database
 
 QUESTIONS: Final[tuple[Question[Any], ...]] = (
     measures.KPIS,
@@ -29,8 +31,10 @@ QUESTIONS: Final[tuple[Question[Any], ...]] = (
 )
 
 
-def build_api(desk: Desk) -> APIRouter:
-    """Return all routes below /v1."""
+def build_api(desk: Desk, database: Database, reception: Reception | None) -> APIRouter:
+    """Return all routes below /v1; without `reception` no files are taken in."""
     router = APIRouter(prefix="/v1")
     router.include_router(build_router(desk, QUESTIONS))
+    if reception is not None:
+        router.include_router(build_file_routes(desk, database, reception))
     return router

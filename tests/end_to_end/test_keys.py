@@ -66,7 +66,8 @@ def test_a_key_from_its_making_to_its_end(installation: Installation) -> None:
 
     listed = installation.run("keys", "list")
     assert re.fullmatch(
-        r"Key 1 “till \[1\]”: upload, sites A, B; holds until [\d-]{10} [\d:]{5}; never used; made [\d :-]{16} by \S+\.\n"
+        r"Key 1 “till \[1\]”: upload, sites A, B; holds until [\d-]{10} [\d:]{5}; never used; "
+        r"made [\d :-]{16} by \S+\.\n"
         r"Times are in UTC\.\n",
         listed.stdout,
     )

@@ -23,6 +23,7 @@ from orchestration.jobs import AUDIT, INGEST, delete_old_runs, ingest_config
 from orchestration.launcher import WORKER_TAG
 from orchestration.resources import Footfall
 from tests.integration.orchestrating import checks, said, told, value
+from validation import load_progress
 from validation.progress import Progress
 from validation.row_checks import ROW_CHECKS
 from validation.sample import write_sample
@@ -107,6 +108,34 @@ def test_a_sample_comes_out_as_its_truth_says(
     assert "Data version 2 stays: this run was of hand-picked models." in said(instance, alone)
     assert "Data version 2 stays: nothing changed." in said(instance, ingest(definitions, instance))
     assert value(warehouse, "select count(*) from marts.camera_events") > truth.events
+
+
+def test_a_run_shows_how_far_its_loads_are(
+    footfall: Footfall,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load_progress, "EVERY_SECONDS", 0.0)
+    with warehouse.connect("owner") as connection:
+        connection.execute("create table raw.shown as select file_name, stage from raw.load_progress")
+        connection.execute(
+            "create function raw.keep() returns trigger language plpgsql security definer as"
+            " $$begin insert into raw.shown values (new.file_name, new.stage); return new; end$$"
+        )
+        connection.execute(
+            "create trigger keep after insert or update on raw.load_progress for each row execute function raw.keep()"
+        )
+    write_sample(footfall.settings.landing / "day 1.csv", 2000, 1, 7)
+    config = ingest_config(["day 1.csv"], quiet=True)
+    job = definitions.resolve_job_def(INGEST)
+    assert job.execute_in_process(config, instance, asset_selection=list(RAW_KEYS)).success
+    with warehouse.connect("owner") as connection:
+        shown = connection.execute("select file_name, stage from raw.shown").fetchall()
+        assert connection.execute("select count(*) from raw.load_progress").fetchone() == (0,)
+    assert {name for name, _ in shown} == {"day 1.csv"}
+    assert {stage for _, stage in shown} >= {"copying", "reading", "merging", "committing"}
 
 
 def test_new_data_rebuild_no_views_but_a_missing_one_is_made_again(
