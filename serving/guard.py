@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.problems import MEDIA_TYPE, Problem, is_api, refusal
+from serving.api.problems import MEDIA_TYPE, Problem
+from serving.refusing import is_api, refusal
 
 # No page here, reports and Data Docs included, has scripts, sends forms or is shown in anybody's frame.
 POLICY: Final = (
