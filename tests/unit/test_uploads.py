@@ -72,7 +72,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 def test_a_file_comes_whole_and_nothing_else_does(landing: Path, port: int, site: str | None, size: int) -> None:
     content = os.urandom(size)
     told = upload(port, content, "x.csv", site)
-    assert (told.status, told.data) == (202, {"file_id": hashlib.sha256(content).hexdigest(), "file_name": "x.csv"})
+    assert (told.status, told.data) == (202, {"id": hashlib.sha256(content).hexdigest(), "file_name": "x.csv"})
     expected = {"x.csv": content} if site is None else {"Berlin": b"", "Berlin/x.csv": content}
     assert everything(landing) == expected
 
