@@ -218,7 +218,7 @@ class Uploads:
 
 
 def record_in(
-    connect: Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]], key_id: str | None
+    connect: Callable[[], AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]], key_id: int | None
 ) -> Record:
     """Return what records an upload in `serving.uploads`; `connect()` lends a psycopg AsyncConnection.
 

@@ -23,7 +23,7 @@ _FILE_ID: Final = re.compile(r"[0-9a-f]{64}")
 class Caller:
     """Who asks: the key, if there are keys, and to which sites it is limited (None: to none)."""
 
-    key_id: str | None = None
+    key_id: int | None = None
     sites: Collection[str] | None = None
 
 

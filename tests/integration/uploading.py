@@ -41,7 +41,7 @@ UPLOADS = """
         site_id text,
         size_bytes bigint not null,
         received_at timestamptz not null,
-        key_id text
+        key_id bigint
     )
 """
 
