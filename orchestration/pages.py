@@ -51,11 +51,11 @@ def _serve(settings: Settings) -> None:
     database = Database(find)
     uploads = Uploads(
         settings.landing,
-        most_bytes=round(settings.api_max_upload_gb * GIGABYTE),
+        most_bytes=round(settings.api_max_upload_gb * 2**30),
         min_free_bytes=round(settings.min_free_gb * GIGABYTE),
     )
     uploads.remove_leftovers()
-    files = Files(database.writing, settings.landing)
+    files = Files(database.snapshot, settings.landing)
     app = build_app(
         settings.reports,
         database,
