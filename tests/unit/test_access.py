@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from orchestration.keys import KeysProblem, create
+from orchestration.settings import load_settings
 from serving.access.allowing import EVERYBODY, Access, is_this_machine
 from serving.access.gate import is_for_everybody
 from serving.access.keys import SCOPES, Keyring
@@ -123,3 +128,24 @@ def test_many_at_once_get_no_more_than_one_after_the_other() -> None:
         return sum(isinstance(one, dict) for one in done)
 
     assert asyncio.run(through()) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "expires", "says"),
+    [
+        (" ", "A", None, "--name must be 1 to 100 characters that can be printed, not ' '."),
+        ("a\nb", "A", None, r"--name must be 1 to 100 characters that can be printed, not 'a\nb'."),
+        ("a" * 101, "A", None, "--name must be 1 to 100"),
+        ("a", "", None, "--site must be 1 to 100"),
+        ("a", "A", "soon", "--expires must be a time such as 12h, 90d or 52w, not 'soon'."),
+        ("a", "A", "0d", "--expires must be a time"),
+        ("a", "A", "-1d", "--expires must be a time"),
+        ("a", "A", "1000000000w", "--expires must be a time"),
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_made(
+    tmp_path: Path, name: str, site: str, expires: str | None, says: str
+) -> None:
+    with pytest.raises(KeysProblem, match=re.escape(says)):
+        create(load_settings(tmp_path), name, "read", sites=[site], expires=expires, err=Console(stderr=True))
+    assert list(tmp_path.iterdir()) == []
