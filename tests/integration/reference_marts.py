@@ -21,9 +21,10 @@ from psycopg.rows import dict_row
 from tests.integration.modelling import model_names
 from tests.integration.reference_models import moment
 from tests.reference.buckets import Level, Measures, buckets_of
+from tests.reference.choices import opening_events
 from tests.reference.dates import dates_of
-from tests.reference.demographics import demographics_of
-from tests.reference.events import SECOND, Camera, Event, Store
+from tests.reference.demographics import age_group_of, demographics_of, gender_of
+from tests.reference.events import HOUR, SECOND, Camera, Event, Store
 from tests.reference.heatmap import heatmap_of
 from tests.reference.instants import BucketSize, bucket_date, bucket_end
 from tests.reference.kpis import kpis_of
@@ -35,13 +36,20 @@ Key = tuple[Any, ...]
 Row = Mapping[str, Any]
 
 # Of these marts the reference knows nothing: they tell of builds and of files.
-NOT_OF_EVENTS = {"data_version", "present_state", "file_quality", "quality_daily", "failed_checks"}
+NOT_OF_EVENTS = {
+    "data_version",
+    "present_state",
+    "file_quality",
+    "file_rejects",
+    "quality_daily",
+    "failed_checks",
+}
 
 # Interpolated in floating point by the database; everything else is one division of integers, and exact.
 _INTERPOLATED = {"dwell_seconds_median", "dwell_seconds_p90"}
 
 # What the reference calls otherwise.
-_KPIS = {
+KPIS = {
     "total_events": "events",
     "dwell_seconds_per_person": "dwell_seconds_avg_per_person",
     "dwell_seconds_per_session": "dwell_seconds_avg",
@@ -82,6 +90,7 @@ def seconds(micros: int | None) -> Fraction | None:
 
 def _person_sessions(truth: Truth) -> dict[Key, Row]:
     intervals = {event.event_id for event in truth.store.events if event.event_type == "appearance"}
+    openings = opening_events(truth.store, truth.history)
     return {
         (session.opened_by,): {
             "person_id": session.person_id,
@@ -92,9 +101,17 @@ def _person_sessions(truth: Truth) -> dict[Key, Row]:
             "status": session.status,
             "dwell_seconds": seconds(session.dwell),
             "is_interval": session.opened_by in intervals,
+            "age_group": age_group_of(openings[session]),
+            "gender": gender_of(openings[session]),
+            "length_class": _length_class(session.dwell),
         }
         for session in truth.history.sessions
     }
+
+
+def _length_class(dwell: int | None) -> int | None:
+    """The least k such that it is at most 2 ^ k hours."""
+    return None if dwell is None else next(k for k in range(64) if dwell <= 2**k * HOUR)
 
 
 def _unmatched_exits(truth: Truth) -> dict[Key, Row]:
@@ -131,6 +148,7 @@ def _camera_events(truth: Truth) -> dict[Key, Row]:
             "age": event.age,
             "age_group": event.age_group,
             "gender": event.gender,
+            "opens_session": session is not None and session.opened_by == event.event_id,
         }
 
     return {(event.event_id,): row(event) for event in truth.store.events}
@@ -221,7 +239,7 @@ def _site_of(truth: Truth, camera_id: str) -> str:
 
 def _kpis(truth: Truth) -> dict[Key, Row]:
     row = dataclasses.asdict(kpis_of(truth.store, truth.history))
-    return {(): {_KPIS.get(name, name): value for name, value in row.items()}}
+    return {(): {KPIS.get(name, name): value for name, value in row.items()}}
 
 
 def _dates(truth: Truth) -> dict[Key, Row]:
@@ -304,10 +322,10 @@ def _compare(name: str, columns: set[str], rows: list[dict[str, Any]], expected:
         assert columns == told, f"{name}: columns that are compared with nothing, or lack: {columns ^ told}"
         for column, wanted in row.items():
             value = found[where][column]
-            assert _equal(column, value, wanted), f"{column} of {name} {where}: {value}, by the reference {wanted}"
+            assert is_equal(column, value, wanted), f"{column} of {name} {where}: {value}, by the reference {wanted}"
 
 
-def _equal(column: str, value: Any, wanted: Any) -> bool:
+def is_equal(column: str, value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Fraction):
         if column in _INTERPOLATED and value is not None:
             return math.isclose(value, wanted, rel_tol=1e-12)

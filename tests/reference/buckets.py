@@ -42,7 +42,7 @@ class Measures:
 
 
 @dataclass
-class _Contents:
+class Contents:
     """What falls into one bucket: its events, the sessions that start in it, each person's time inside it."""
 
     events: list[Event] = field(default_factory=list)
@@ -66,7 +66,7 @@ def buckets_by(
     """
     zone_of_camera = {camera: store.zone_of_site(site) for camera, site in store.site_of_camera().items()}
     zone_of_place: dict[Place, str] = {}
-    contents: defaultdict[tuple[Place, int], _Contents] = defaultdict(_Contents)
+    contents: defaultdict[tuple[Place, int], Contents] = defaultdict(Contents)
     for event in store.counted_events():
         zone, place = zone_of_camera[event.camera_id], place_of(event)
         zone_of_place[place] = zone
@@ -78,7 +78,7 @@ def buckets_by(
         for start, span in _cut(session, zone, size):
             contents[place, start].inside[session.person_id].append(span)
     return {
-        (place, start): _measure(inner, bucket_end(start, zone_of_place[place], size) - start, store, history)
+        (place, start): measures_of(inner, bucket_end(start, zone_of_place[place], size) - start, store, history)
         for (place, start), inner in contents.items()
     }
 
@@ -95,7 +95,7 @@ def _cut(session: Session, zone: str, size: BucketSize) -> Iterable[tuple[int, S
         at = until
 
 
-def _measure(contents: _Contents, length: int, store: Store, history: History) -> Measures:
+def measures_of(contents: Contents, length: int, store: Store, history: History) -> Measures:
     signals = [event for event in contents.events if event.event_id not in history.repeats]
     visitors = {event.person_id for event in contents.events if not store.is_anonymous(event)} | set(contents.inside)
     dwells = sorted(session.dwell for session in contents.sessions if session.dwell is not None)

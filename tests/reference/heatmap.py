@@ -41,7 +41,7 @@ def heatmap_of(store: Store, history: History) -> dict[Cell, Heat]:
             clock = local_clock(hour, zone)
             length = bucket_end(hour, zone, "hour") - hour
             cells[site, clock.isoweekday(), clock.hour].append((length, stored.get((site, hour))))
-    return {cell: _heat(hours) for cell, hours in cells.items()}
+    return {cell: heat_of(hours) for cell, hours in cells.items()}
 
 
 def _hours_between(start: int, end: int, zone: str) -> Iterable[int]:
@@ -53,7 +53,7 @@ def _hours_between(start: int, end: int, zone: str) -> Iterable[int]:
         hour = bucket_end(hour, zone, "hour")
 
 
-def _heat(hours: list[tuple[int, Measures | None]]) -> Heat:
+def heat_of(hours: list[tuple[int, Measures | None]]) -> Heat:
     """`hours` holds the length of each, and what was measured in it, if it is not empty."""
     filled = [measures for _, measures in hours if measures is not None]
     occupied = sum((measures.occupied_seconds for measures in filled), Fraction(0))

@@ -32,7 +32,7 @@ _STRANGE_HOURS = (
     ("Pacific/Apia", "2011-12-30 09:50:00"),
     ("America/St_Johns", "2011-11-06 02:25:00"),
 )
-_ZONES = sorted({zone for zone, _ in _STRANGE_HOURS})
+ZONES = sorted({zone for zone, _ in _STRANGE_HOURS})
 
 # What one step of a line brings: an event, an instant of both types, an event told twice.
 _HAPPENINGS: tuple[tuple[EventType, ...], ...] = (
@@ -80,7 +80,7 @@ def parameters(draw: st.DrawFn) -> Parameters:
     return Parameters(
         max_session_hours=draw(st.sampled_from([12, 1, 0.5])),
         repeat_seconds=draw(st.sampled_from([60, 60, 0, 2.5])),
-        default_timezone=draw(st.sampled_from(_ZONES)),
+        default_timezone=draw(st.sampled_from(ZONES)),
         excluded_ids=draw(st.sampled_from([(), (), (" GUARD",), ("Éva", "bob")])),
         min_confidence=draw(st.sampled_from([None, None, 0.5])),
         anonymous_ids=draw(st.sampled_from([("-1", "unknown", "anonymous"), (), ("Ann ",)])),
@@ -101,7 +101,7 @@ def _steps(rules: Parameters) -> st.SearchStrategy[int]:
 @st.composite
 def _cameras(draw: st.DrawFn, zone: str) -> tuple[dict[str, Camera], list[str]]:
     """A camera list, and the cameras that events name: listed or not, and maybe called as if in a subfolder."""
-    zones = {"mall": zone, "farm": draw(st.sampled_from(_ZONES)), "north": draw(st.sampled_from(_ZONES))}
+    zones = {"mall": zone, "farm": draw(st.sampled_from(ZONES)), "north": draw(st.sampled_from(ZONES))}
     used = ["door", "till", "yard", "north/door", "north/till", "north/hall/door", "hall/door", "unlisted", "north"]
     listed = {"door": "mall", "till": "mall", "yard": "farm", "north/door": "north"}
     kept = draw(st.sets(st.sampled_from(sorted(listed)), max_size=4) | st.just(set(listed)))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 
 from tests.reference.buckets import quantile
+from tests.reference.choices import EVERYTHING, Choice, chosen_events, chosen_sessions, chosen_visits
 from tests.reference.events import SECOND, Store
 from tests.reference.sessions import History
-from tests.reference.visits import visits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,55 +35,17 @@ class Kpis:
     repeat_visitor_share: Fraction | None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the numbers are of. A range holds its start, not its end; what is None leaves nothing out."""
-
-    start: int | None = None
-    end: int | None = None
-    cameras: Collection[str] | None = None
-    persons: Collection[str] | None = None
-
-    def holds(self, instant: int) -> bool:
-        return (self.start is None or self.start <= instant) and (self.end is None or instant < self.end)
-
-    def is_of(self, person_id: str, *camera_ids: str) -> bool:
-        """Whether it is of this person, and of one of these cameras."""
-        if self.persons is not None and person_id not in self.persons:
-            return False
-        return self.cameras is None or any(camera in self.cameras for camera in camera_ids)
-
-    def covers_some_of(self, entry: int, leaving: int) -> bool:
-        """Whether the time between both is in the range for more than an instant."""
-        since = entry if self.start is None else max(entry, self.start)
-        until = leaving if self.end is None else min(leaving, self.end)
-        return since < until
-
-
-EVERYTHING = Choice()
-
-
 def kpis_of(store: Store, history: History, choice: Choice = EVERYTHING) -> Kpis:
-    events = [
-        event
-        for event in store.counted_events()
-        if choice.is_of(event.person_id, event.camera_id) and choice.holds(event.time)
-    ]
+    events = chosen_events(store, choice)
     signals = [event for event in events if event.event_id not in history.repeats]
-    sessions = [one for one in history.sessions if choice.is_of(one.person_id, one.camera_id)]
+    sessions = chosen_sessions(store, history, choice)
     visitors = {event.person_id for event in events if not store.is_anonymous(event)} | {
-        one.person_id
-        for one in sessions
-        if one.exit_time is not None and choice.covers_some_of(one.entry_time, one.exit_time)
+        one.person_id for one in sessions if choice.covers_some_of(one)
     }
     started = [one for one in sessions if choice.holds(one.entry_time)]
     dwells = sorted(one.dwell for one in started if one.dwell is not None)
     dwelling = {one.person_id for one in started if one.dwell is not None}
-    visits = [
-        visit
-        for visit in visits_of(store, history)
-        if choice.is_of(visit.person_id, *(one.camera_id for one in visit.sessions)) and choice.holds(visit.start_time)
-    ]
+    visits = chosen_visits(store, history, choice)
     dates: defaultdict[tuple[str, str], set[date]] = defaultdict(set)
     for visit in visits:
         dates[visit.person_id, visit.site_id].add(visit.visit_date)

@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 
 from tests.reference.buckets import Level
+from tests.reference.choices import Choice
 from tests.reference.dates import CalendarDate, dates_of
 from tests.reference.events import Camera, Event, Parameters, Store
 from tests.reference.heatmap import Cell, Heat, heatmap_of
 from tests.reference.histories import moment_of
-from tests.reference.kpis import Choice, Kpis, kpis_of
+from tests.reference.kpis import Kpis, kpis_of
 from tests.reference.live import Live, live_of
 from tests.reference.sessions import history_of
 
