@@ -26,8 +26,10 @@ REFUSED: Final = "60/minute"
 class Limits:
     """Counts requests of several kinds, each with a limit such as `600/minute`; None: there is none."""
 
-    def __init__(self, reading: str | None = READING, uploading: str | None = UPLOADING) -> None:
-        given = {"reading": reading, "uploading": uploading, "refused": REFUSED}
+    def __init__(
+        self, reading: str | None = READING, uploading: str | None = UPLOADING, refused: str | None = REFUSED
+    ) -> None:
+        given = {"reading": reading, "uploading": uploading, "refused": refused}
         self._limits: dict[str, RateLimitItem] = {name: parse(limit) for name, limit in given.items() if limit}
         self._counter = SlidingWindowCounterRateLimiter(MemoryStorage())
 

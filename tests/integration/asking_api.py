@@ -9,12 +9,15 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from serving.access.gate import Entrance
+from serving.access.keys import Scope, create_key
+from serving.access.limiting import Limits
 from serving.app import build_app
 from serving.database import Database
 from tests.integration.modelling import Models, Signal, at, random_signals, stay
@@ -29,11 +32,12 @@ class Api:
     """The API of a store."""
 
     site: Site
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def ask(self, path: str, **parameters: Any) -> Answer:
         """Ask GET /v1/`path`; a list is a repeated parameter."""
         query = urlencode(parameters, doseq=True)
-        return self.site.get(f"/v1/{path}" + (f"?{query}" if query else ""))
+        return self.site.get(f"/v1/{path}" + (f"?{query}" if query else ""), **self.headers)
 
     def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """Return the whole answer to a question that is right."""
@@ -80,7 +84,17 @@ def fill(models: Models) -> None:
 
 
 @contextmanager
-def api_of(warehouse: Warehouse, reports: Path) -> Iterator[Api]:
-    """Serve the API of a store."""
-    with served(build_app(reports, Database(lambda: warehouse), clock=lambda: NOW)) as site:
-        yield Api(site)
+def api_of(warehouse: Warehouse, reports: Path, *, key: str | None = None) -> Iterator[Api]:
+    """Serve the API of a store, and ask it with a key; without one it is open."""
+    limits = Limits(None, None, None)
+    entrance = None if key is None else Entrance(lambda: warehouse, is_open=False, limits=limits)
+    app = build_app(reports, Database(lambda: warehouse), entrance=entrance, clock=lambda: NOW)
+    with served(app) as site:
+        yield Api(site, {} if key is None else {"Authorization": f"Bearer {key}"})
+
+
+def key_of(warehouse: Warehouse, *sites: str, scope: Scope = "read") -> str:
+    """Make a key; without sites it is for all."""
+    with warehouse.connect("owner") as connection:
+        _, key = create_key(connection, "test", scope, sites=sites or None, expires_in=None, created_by="test")
+    return key

@@ -17,8 +17,9 @@ from schemathesis.specs.openapi import checks
 
 from serving.app import build_app
 from serving.database import Database
-from tests.integration.asking_api import Api
+from tests.integration.asking_api import Api, api_of, key_of
 from tests.integration.test_serving_files import no_database
+from warehouse.connections import Warehouse
 
 # The description needs no server; the answers come from one.
 LONGEST_ADDRESS = 60_000
@@ -31,14 +32,22 @@ def described(api: Api) -> dict[str, Any]:
     return told
 
 
+@pytest.fixture
+def guarded(filled: Warehouse, tmp_path: Path) -> Iterator[Api]:
+    """The API where keys are needed."""
+    with api_of(filled, tmp_path, key=key_of(filled, scope="admin")) as api:
+        yield api
+
+
 @API.parametrize()
 @settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples // 4)
-def test_whatever_the_description_allows_is_answered_as_it_says(api: Api, case: schemathesis.Case) -> None:
-    answer = case.call(base_url=f"http://127.0.0.1:{api.site.port}")
+def test_whatever_the_description_allows_is_answered_as_it_says(guarded: Api, case: schemathesis.Case) -> None:
+    """To those who have a key, and to nobody else."""
+    answer = case.call(base_url=f"http://127.0.0.1:{guarded.site.port}", headers=dict(guarded.headers))
     # An address that is too long does not even reach us.
     if answer.status_code != 400 or len(answer.request.url or "") < LONGEST_ADDRESS:
         # That there is such a camera, no description can say: what it allows may yet be refused.
-        case.validate_response(answer, excluded_checks=[checks.positive_data_acceptance])
+        case.validate_response(answer, excluded_checks=[checks.positive_data_acceptance], headers=dict(guarded.headers))
 
 
 def test_everything_is_described(described: dict[str, Any]) -> None:
