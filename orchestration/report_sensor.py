@@ -6,7 +6,8 @@ Which files that are, PostgreSQL knows; the cursor only remembers what was asked
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -18,7 +19,9 @@ from orchestration.resources import Footfall
 from orchestration.storage import instance_of
 from validation.report_writing import Due, files_to_report
 
-EVERY_SECONDS: Final = 3
+EVERY_SECONDS: Final = 5
+# While files are being loaded, which people wait for, reports are put off; not for ever.
+PATIENCE: Final = timedelta(seconds=30)
 
 
 def build_report_sensor(footfall: Callable[[], Footfall]) -> dg.SensorDefinition:
@@ -44,9 +47,12 @@ def _look_for_files(context: dg.SensorEvaluationContext, footfall: Footfall) -> 
         return dg.SensorResult(skip_reason="Every file has its report.", cursor=json.dumps({}))
     if unfinished_runs(instance_of(context), REPORT):
         return dg.SensorResult(skip_reason="Reports are being written.", cursor=context.cursor)
-    due = _published(due, instance_of(context))
+    loading = unfinished_runs(instance_of(context), INGEST, ASSET_JOB, *CORRECTIONS)
+    due = _published(due, {run.run_id for run in loading})
     if not due:
         return dg.SensorResult(skip_reason="The run that has the files is still under way.", cursor=context.cursor)
+    if loading and datetime.now(UTC) - min(one.decided_at for one in due) < PATIENCE:
+        return dg.SensorResult(skip_reason="Files are being loaded; reports come after them.", cursor=context.cursor)
     asked = Asked.remembered(memory).of([f"{one.file_id} {one.decided_at}" for one in due])
     if asked.is_too_soon:
         reason = f"Asked for {asked.times} times, in vain: see the last run of {REPORT}."
@@ -58,7 +64,6 @@ def _look_for_files(context: dg.SensorEvaluationContext, footfall: Footfall) -> 
     return dg.SensorResult(run_requests=[request], cursor=json.dumps(asked.once_more().as_memory()))
 
 
-def _published(due: list[Due], instance: dg.DagsterInstance) -> list[Due]:
+def _published(due: list[Due], under_way: Collection[str]) -> list[Due]:
     """Those of the files whose run has ended: only then is known whether they are in the marts."""
-    under_way = {run.run_id for run in unfinished_runs(instance, INGEST, ASSET_JOB, *CORRECTIONS)}
     return [one for one in due if one.run_id not in under_way]

@@ -60,10 +60,12 @@ def files_to_report(connection: psycopg.Connection[Any], limit: int) -> list[Due
         select files.file_id, files.run_id, greatest(files.finished_at, repairs.finished_at)
         from raw.files
         left join raw.file_reports as reports using (file_id)
-        left join lateral (
-            select max(repair.finished_at) as finished_at from raw.files as repair
-            where repair.repairs_file_id = files.file_id
-        ) as repairs on true
+        left join (
+            select repairs_file_id as file_id, max(finished_at) as finished_at
+            from raw.files
+            where repairs_file_id is not null
+            group by repairs_file_id
+        ) as repairs using (file_id)
         where files.state in ('loaded', 'quarantined', 'retracted', 'failed')
             and (reports.file_id is null or greatest(files.finished_at, repairs.finished_at) > reports.told_of)
         order by files.finished_at, files.file_id

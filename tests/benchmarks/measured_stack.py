@@ -5,7 +5,6 @@ What is dropped into it and when is the benchmark's.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -174,4 +173,5 @@ class MeasuredStack(Installation):
 
 def _shown(process: psutil.Process) -> str:
     words = process.cmdline()
-    return "guardian" if "orchestration.guardian" in words else json.dumps(" ".join(words[1:4]))[1:40]
+    modules = {"orchestration.guardian": "guardian", "orchestration.log_writer": "log writer"}
+    return next((part for name, part in modules.items() if name in words), " ".join(words[1:4])[:40])

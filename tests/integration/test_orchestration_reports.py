@@ -97,8 +97,12 @@ def test_a_loaded_file_is_reported_on_and_then_judged_by_what_is_expected(
     assert value(warehouse, "select max(version) from marts.data_version") == version
 
 
-def test_a_file_waits_for_the_run_that_has_it(
-    footfall: Footfall, instance: dg.DagsterInstance, warehouse: Warehouse, ticks: Ticks
+def test_a_file_waits_for_the_run_that_has_it_and_a_while_for_those_that_load_others(
+    footfall: Footfall,
+    instance: dg.DagsterInstance,
+    warehouse: Warehouse,
+    ticks: Ticks,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ingest(footfall, instance, first=good_day(DAY))
     run = create_run_for_test(instance, job_name=INGEST, status=DagsterRunStatus.STARTED)
@@ -106,6 +110,8 @@ def test_a_file_waits_for_the_run_that_has_it(
         connection.execute("update raw.files set run_id = %s", [run.run_id])
     assert asked(ticks) is None
     ingest(footfall, instance, second=good_day(DAY + timedelta(days=1)))
+    assert reason(ticks) == "Files are being loaded; reports come after them."
+    monkeypatch.setattr("orchestration.report_sensor.PATIENCE", timedelta(0))
     assert asked(ticks) == [2]
     instance.report_run_failed(run)
     assert asked(ticks) == [1, 2]
