@@ -63,7 +63,7 @@ def unpacked(packed: bytes) -> Answer:
         form, media_type, etag, data_version, headers = json.loads(head)
         answer = Answer(body, media_type, etag, data_version, tuple((name, value) for name, value in headers))
         is_whole = bool(newline) and form == _FORM and etag == _tag(body, media_type, answer.headers)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not a kept answer") from error
     if not is_whole:
         raise ValueError("a kept answer is damaged")

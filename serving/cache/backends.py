@@ -15,6 +15,7 @@ from serving.cache.answers import Answer
 
 PATIENCE_SECONDS: Final = 0.25
 REST_SECONDS: Final = 5.0
+_LINGER_SECONDS: Final = 4.0
 _LOG_SECONDS: Final = 60.0
 _MOST_AT_ONCE: Final = 64
 _log = logging.getLogger(__name__)
@@ -86,13 +87,13 @@ class Guarded:
         self._under_way.add(task)
         task.add_done_callback(self._forget)
         try:
-            # Not asyncio.timeout, which would wait until the cancelled work has come to its end.
             done, _ = await asyncio.wait({task}, timeout=self._patience)
         except asyncio.CancelledError:
             task.cancel()
             raise
         if not done:
-            task.cancel()
+            # It goes on for a while: a connection that takes long to make is there for who asks next.
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, task.cancel)
             self._leave_alone(f"it takes longer than {self._patience:g} seconds")
             return None
         if task.cancelled():

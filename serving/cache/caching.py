@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import DictRow
 
 from serving.cache.answers import Answer
-from serving.cache.backends import Backend, Guarded
+from serving.cache.backends import Guarded
 from serving.cache.in_memory import Memory
 from serving.cache.keys import KeyParts, key_of
 from serving.cache.state import Looks, PresentState, Snapshot, read_present_state
@@ -44,7 +44,7 @@ class AnswerCache:
     def __init__(
         self,
         snapshot: Snapshot,
-        backend: Backend,
+        backend: Guarded,
         *,
         looks: Snapshot | None = None,
         memory: Memory | None = None,
@@ -53,7 +53,7 @@ class AnswerCache:
         """`snapshot` gives computations their connections, `looks` (else the same) the looks at the version."""
         self._snapshot = snapshot
         self._looks = Looks(looks or snapshot)
-        self._backend = Guarded(backend)
+        self._backend = backend
         self._memory = memory or Memory()
         self._seconds = kept_seconds
         self._flights: dict[str, _Flight] = {}

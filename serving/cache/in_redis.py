@@ -12,11 +12,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from serving.cache.answers import Answer, unpacked
-from serving.cache.backends import PATIENCE_SECONDS
 
 LARGEST_BYTES: Final = 4 * 1024**2
 _PREFIX: Final = "footfall:answer:"
 _CONNECTIONS: Final = 8
+# Of a connection; whoever waits for an answer has less, see `Guarded`.
+_PATIENCE_SECONDS: Final = 2.0
 
 
 class InRedis:
@@ -27,10 +28,10 @@ class InRedis:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=PATIENCE_SECONDS,
-            socket_timeout=PATIENCE_SECONDS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-            # Whoever waits for an answer does not wait for a second try; `Guarded` decides when there is one.
+            timeout=_PATIENCE_SECONDS,
+            socket_timeout=_PATIENCE_SECONDS,
+            socket_connect_timeout=_PATIENCE_SECONDS,
+            # `Guarded` decides when there is a second try.
             retry=Retry(NoBackoff(), 0),
         )
         self._redis: Redis = Redis.from_pool(pool)

@@ -43,8 +43,8 @@ async def read_present_state(connection: psycopg.AsyncConnection[Any]) -> Presen
         state = None
     if state is None:
         raise DatabaseProblem(
-            "There are no figures yet: they are made when a file has arrived, so put one into the landing folder. After "
-            "an update of Footfall they are made anew, which takes a minute."
+            "There are no figures yet: they are made when a file has arrived, so put one into the landing folder. "
+            "After an update of Footfall they are made anew, which takes a minute."
         )
     return state
 

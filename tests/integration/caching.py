@@ -138,16 +138,25 @@ class Builds:
         self.go_on()
         return self.publish()
 
-    def keep_building(self, chance: random.Random, stop: threading.Event) -> None:
-        """Build again and again; one build in four fails its checks."""
+    def keep_building(self, chance: random.Random, stop: threading.Event, asked: Callable[[], int]) -> None:
+        """Build again and again; one build in four fails its checks.
+
+        Between two steps some requests are made, however fast the machine is: `asked` tells how many were.
+        """
+
+        def wait_for(requests: int) -> None:
+            until = asked() + requests
+            while asked() < until and not stop.is_set():
+                time.sleep(0.0005)
+
         while not stop.is_set():
             self.begin()
-            time.sleep(chance.uniform(0, 0.02))
+            wait_for(chance.randrange(12))
             self.go_on()
-            time.sleep(chance.uniform(0, 0.02))
+            wait_for(chance.randrange(12))
             if chance.random() < 0.75:
                 self.publish()
-            time.sleep(chance.choice([0, 0.01, 0.05]))
+            wait_for(chance.choice([0, 10, 60]))
 
     def _execute(self, statement: str) -> psycopg.Cursor[Any]:
         return self._connection.execute(statement)  # type: ignore[arg-type]
