@@ -18,6 +18,7 @@ from serving.access.gate import Entrance
 from serving.access.limiting import Limits
 from serving.api.file_routes import Reception
 from serving.app import build_app
+from serving.cache.opening import open_cache
 from serving.database import Database
 from serving.file_events import FileEvents
 from serving.files import Files
@@ -60,6 +61,7 @@ def _serve(settings: Settings) -> None:
         settings.reports,
         database,
         entrance=Entrance(find, is_open=is_open, limits=limits),
+        cache=open_cache(database.snapshot, database.writing, settings.answers_url),
         reception=Reception(uploads, files, FileEvents(files)),
         observed=observed(settings),
         allowed_hosts=(settings.bind, *settings.allowed_hosts),

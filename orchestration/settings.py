@@ -39,7 +39,7 @@ FIXED_AT_START: Final = (
     *("database_url", "warm"),
 )
 
-SECRETS: Final = frozenset({"database_url", "alert_webhook", "alert_smtp"})
+SECRETS: Final = frozenset({"database_url", "redis_url", "alert_webhook", "alert_smtp"})
 
 
 class SettingsProblem(Problem):
@@ -83,6 +83,18 @@ def _database_url(value: SecretStr | None) -> SecretStr | None:
         parts = urlsplit(value.get_secret_value())
         if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
             raise ValueError("not a PostgreSQL URL")
+    return value
+
+
+def _redis_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        url = value.get_secret_value()
+        parts = urlsplit(url)
+        plain = _PRINTABLE.fullmatch(url) is not None and (parts.port or 1) > 0
+        if not plain or parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+            raise ValueError("not a Redis URL")
+        if not re.fullmatch(r"(/[0-9]*)?", parts.path):
+            raise ValueError("the path is the number of a database")
     return value
 
 
@@ -172,6 +184,11 @@ class Settings(BaseSettings):
         None,
         "a URL such as postgresql://user:password@host:5432/database",
         "An external PostgreSQL (15 or newer) in place of the embedded one.",
+    )
+    redis_url: Annotated[SecretStr | None, BeforeValidator(_blank_is_none), AfterValidator(_redis_url)] = _other(
+        None,
+        "a URL such as redis://:password@host:6379/0 or rediss://host",
+        "A Redis that keeps answers of the API, in place of a table of the warehouse.",
     )
     settle_seconds: float = _setting(
         2.0, _NOT_NEGATIVE, "How long a file must stay as it is before it is taken as finished.", ge=0, le=3600
@@ -284,6 +301,11 @@ class Settings(BaseSettings):
     def external_url(self) -> str | None:
         """The external database's URL, password included, or None where the embedded server is used."""
         return self.database_url.get_secret_value() if self.database_url else None
+
+    @property
+    def answers_url(self) -> str | None:
+        """The URL of the Redis for the API's answers, password included, or None where the warehouse keeps them."""
+        return self.redis_url.get_secret_value() if self.redis_url else None
 
     @property
     def cameras_file(self) -> Path:

@@ -25,6 +25,8 @@ from serving.api.describing import ADDRESS, DESCRIPTION, description_of
 from serving.api.file_routes import Reception
 from serving.api.problems import Problem, answer_validation_error
 from serving.api.routes import build_api
+from serving.cache.caching import AnswerCache
+from serving.cache.opening import open_cache
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
 from serving.refusing import refusal
@@ -46,10 +48,13 @@ def now() -> datetime:
 class Pages(FastAPI):
     """An application behind a guard that no answer gets past, and a gate that no request does."""
 
-    def __init__(self, allowed_hosts: Collection[str], entrance: Entrance | None, database: Database) -> None:
+    def __init__(
+        self, allowed_hosts: Collection[str], entrance: Entrance | None, database: Database, cache: AnswerCache
+    ) -> None:
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             yield
+            await cache.close()
             await database.close()
             if entrance is not None:
                 await entrance.close()
@@ -80,20 +85,23 @@ def build_app(
     *,
     entrance: Entrance | None = None,
     reception: Reception | None = None,
+    cache: AnswerCache | None = None,
     observed: metrics.Observed | None = None,
     allowed_hosts: Collection[str] = (),
     clock: Callable[[], datetime] = now,
 ) -> FastAPI:
     """Return the application.
 
-    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `entrance`
-    what the gate goes by (None: there is none, and nobody is asked who they are), `reception` what takes files in
-    (None: nothing does), `observed` what /metrics tells of (None: there is no such page), `allowed_hosts` the names of
-    this server besides localhost and its numbers; `clock` tells the present in UTC.
+    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `cache` where
+    answers are kept (None: in the warehouse), `entrance` what the gate goes by (None: there is none, and nobody is asked
+    who they are), `reception` what takes files in (None: nothing does), `observed` what /metrics tells of (None: there is
+    no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock` tells the present
+    in UTC.
     """
-    app = Pages(allowed_hosts, entrance, database)
+    cache = cache or open_cache(database.snapshot, database.writing, None)
+    app = Pages(allowed_hosts, entrance, database, cache)
     app.include_router(quality.build_router(database, reports, clock))
-    app.include_router(build_api(Desk(database, clock), database, reception))
+    app.include_router(build_api(Desk(database, cache, clock), database, reception))
     if observed is not None:
         app.include_router(metrics.build_router(observed))
     app.add_api_route("/", _home, methods=READING, include_in_schema=False)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from serving.api.choosing import Chosen
 from serving.api.parameters import Parameters
+from serving.cache.state import PresentState
 
 Row = dict[str, Any]
 Data = TypeVar("Data")
@@ -67,14 +68,6 @@ class Answer(BaseModel, Generic[Data]):
 
 
 @dataclass(frozen=True)
-class State:
-    """The state of the marts that a snapshot shows."""
-
-    version: int | None
-    is_settled: bool
-
-
-@dataclass(frozen=True)
 class Found:
     """What a question came to: rows, or a single one; `next_cursor` where there are more."""
 
@@ -85,7 +78,7 @@ class Found:
     next_cursor: str | None = None
 
 
-def as_json(found: Found, asked: Parameters, state: State, now: datetime) -> bytes:
+def as_json(found: Found, asked: Parameters, state: PresentState, now: datetime) -> bytes:
     """Return the whole answer; times are written in the zone that was chosen."""
     chosen = found.chosen
     zone = ZoneInfo(chosen.zone) if chosen is not None else UTC

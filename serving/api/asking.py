@@ -17,19 +17,24 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from serving.access.allowing import Access, needing
-from serving.api.answers import Answer, Found, Row, State, as_csv, as_json
+from serving.api.answers import Answer, Found, Row, as_csv, as_json
 from serving.api.choosing import Chosen
 from serving.api.cursors import write_cursor
 from serving.api.parameters import Parameters, refuse_repeated
-from serving.api.problems import MEDIA_TYPE, Problem, ProblemDetails, wrong
+from serving.api.problems import MEDIA_TYPE, ProblemDetails, wrong
 from serving.api.shares import share_without_exit
-from serving.database import Connection, Database
+from serving.cache.answers import Answer as KeptAnswer
+from serving.cache.caching import AnswerCache
+from serving.cache.keys import KeyParts
+from serving.cache.state import NO_FIGURES, NoFigures, PresentState, read_present_state
+from serving.database import Connection, Database, DatabaseProblem
 
 Asked = TypeVar("Asked", bound=Parameters)
 FileId = Annotated[
     str, Path(description="A file's id: the SHA-256 of its content.", pattern="^[0-9a-f]{64}$", examples=["9f86d0…"])
 ]
 MayRead = Annotated[Access, Depends(needing("read"))]
+_JSON: Final = "application/json"
 _CSV: Final = "text/csv; charset=utf-8"
 
 
@@ -69,46 +74,49 @@ class Question(Generic[Asked]):
 
 
 class Desk:
-    """Where questions are answered."""
+    """Where questions are answered: from the cache, or from the database."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, cache: AnswerCache, clock: Callable[[], datetime]) -> None:
         self._database = database
+        self._cache = cache
         self._clock = clock
 
     async def answer(self, request: Request, question: Question[Asked], asked: Asked, access: Access) -> Response:
         """Answer a question. Raises `Problem` and `DatabaseProblem`."""
         refuse_repeated(request, question.parameters)
+        sites, route = access.sites, request.url.path
+
+        async def compute(connection: Connection, state: PresentState) -> KeptAnswer:
+            ask = Ask(connection, route, asked, sites, self._clock(), request.path_params)
+            found = await question.find(ask)
+            headers = {}
+            if found.next_cursor is not None:
+                address = request.url.include_query_params(cursor=found.next_cursor)
+                headers["Link"] = f'<{address.path}?{address.query}>; rel="next"'
+            if asked.format == "csv":
+                return KeptAnswer.of(as_csv(found, list(question.row.model_fields)), _CSV, state.version, headers)
+            return KeptAnswer.of(as_json(found, asked, state, self._clock()), _JSON, state.version, headers)
+
         try:
-            async with self._database.snapshot() as connection:
-                state = await read_state(connection)
-                ask = Ask(connection, request.url.path, asked, access.sites, self._clock(), request.path_params)
-                found = await question.find(ask)
+            if question.is_kept:
+                parts = KeyParts(route, asked.model_dump(), sites, asked.format)
+                answer = await self._cache.answer(parts, compute)
+            else:
+                async with self._database.snapshot() as connection:
+                    answer = await compute(connection, await read_present_state(connection))
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
-            raise Problem(
-                503,
-                "There are no figures yet",
-                "The tables are made with the first file, and after an update with the next. Drop one, and ask again.",
-                headers={"Retry-After": "30"},
-            ) from None
+            raise DatabaseProblem(NO_FIGURES) from None
         except psycopg.errors.InvalidParameterValue:
             raise wrong("tz", "The database does not know this time zone.", "Another name of it.") from None
-        if asked.format == "csv":
-            body, media_type = as_csv(found, list(question.row.model_fields)), _CSV
-        else:
-            body, media_type = as_json(found, asked, state, self._clock()), "application/json"
-        headers = {}
-        if found.next_cursor is not None:
-            address = request.url.include_query_params(cursor=found.next_cursor)
-            headers["Link"] = f'<{address.path}?{address.query}>; rel="next"'
-        return Response(body, 200, headers, media_type)
+        return answer.response(request.headers)
 
     async def wrap(self, data: Row) -> bytes:
         """Return a single thing that is told of at this moment as a whole answer."""
         try:
             async with self._database.snapshot() as connection:
-                state = await read_state(connection)
-        except psycopg.errors.UndefinedTable:
-            state = State(None, is_settled=False)
+                state = await read_present_state(connection)
+        except NoFigures:
+            state = PresentState(None, None, is_settled=False, views=None)
         return as_json(Found(data), Parameters(), state, self._clock())
 
 
@@ -134,12 +142,6 @@ def next_cursor(ask: Ask[Any], rows: Sequence[Row], key: Sequence[str]) -> str |
     return write_cursor(
         ask.route, ask.asked, ["" if rows[limit - 1][name] is None else rows[limit - 1][name] for name in key]
     )
-
-
-async def read_state(connection: Connection) -> State:
-    """Return which state of the marts a snapshot shows."""
-    row = await (await connection.execute("select version, is_settled from marts.present_state")).fetchone()
-    return State(None, is_settled=False) if row is None else State(row["version"], row["is_settled"])
 
 
 def build_router(desk: Desk, questions: Sequence[Question[Any]]) -> APIRouter:

@@ -146,11 +146,15 @@ def test_a_wrong_database_url_is_not_repeated(project: Path, monkeypatch: pytest
         ("ALERT_WEBHOOK", "https://me:hidden@host/", "a web address such as https://example.com/hook"),
         ("ALERT_WEBHOOK", "https://host/hidden\r\nX: y", "a web address such as https://example.com/hook"),
         ("ALERT_WEBHOOK", "https://host:hidden/", "a web address such as https://example.com/hook"),
+        ("REDIS_URL", "http://:hidden@host", "a URL such as redis://:password@host:6379/0 or rediss://host"),
+        ("REDIS_URL", "redis://:hidden@", "a URL such as redis://:password@host:6379/0 or rediss://host"),
+        ("REDIS_URL", "rediss://:hidden@host/answers", "a URL such as redis://:password@host:6379/0 or rediss://host"),
+        ("REDIS_URL", "redis://:hidden@host:99999", "a URL such as redis://:password@host:6379/0 or rediss://host"),
         ("ALERT_SMTP", "http://me:hidden@host", "a mail server such as smtp://user:password@host:587 or smtps://host"),
         ("ALERT_SMTP", "smtp://me:hid/den@host", "a mail server such as smtp://user:password@host:587 or smtps://host"),
     ],
 )
-def test_a_wrong_address_of_alerts_is_not_repeated(
+def test_a_wrong_address_is_not_repeated(
     project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(PREFIX + variable, value)
@@ -175,6 +179,19 @@ def test_alerts_are_off_but_for_silence_until_somebody_is_to_be_told(
     assert settings.alert_webhook is None
     assert settings.alert_email_to == ("a@example.com", "b@example.com")
     assert "hidden" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://u:hidden@[::1]:6380/2?ssl_ca_certs=/ca.pem", "redis://:hidden@h/"]
+)
+def test_a_redis_url_shows_in_no_print(project: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert load_settings(project).answers_url is None
+    monkeypatch.setenv("FOOTFALL_REDIS_URL", url)
+    settings = load_settings(project)
+    assert settings.answers_url == url
+    assert "hidden" not in repr(settings)
+    monkeypatch.setenv("FOOTFALL_REDIS_URL", " ")
+    assert load_settings(project).answers_url is None
 
 
 def test_a_database_url_shows_in_no_print(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
