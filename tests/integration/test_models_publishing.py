@@ -134,6 +134,7 @@ def test_the_fingerprint_tells_of_whatever_readers_might_see_otherwise(models: M
         "an account": "update raw.files set rows_rejected = 1, rows_read = rows_read + 1 where file_id = 1",
         "a view": "create or replace view marts.unmatched_exits as"
         " select event_id, person_id, camera_id, event_time as exit_time from intermediate.int_linked_events",
+        "a function": "create function marts.answer() returns integer language sql as 'select 42'",
     }
     with models.warehouse.connect_as_administrator(models.warehouse.database) as connection:
         connection.execute("create temporary table claimed (batch_id bigint)")

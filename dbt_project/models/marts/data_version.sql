@@ -56,7 +56,7 @@ files as (
     from {{ ref('stg_files') }} as files
 ),
 
-/* What a newer Footfall may compute otherwise without touching a stored row. */
+/* What a newer Footfall may compute otherwise without touching a stored row: views, and functions. */
 views as (
     select string_agg(pg_get_viewdef(oid), ' ' order by relname) as definitions
     from pg_class
@@ -64,7 +64,7 @@ views as (
 ),
 
 functions as (
-    select string_agg(prosrc, ' ' order by proname) as definitions
+    select string_agg(prosrc, ' ' order by proname, prosrc) as definitions
     from pg_proc
     where pronamespace = 'marts'::regnamespace
 ),
@@ -74,7 +74,9 @@ final as (
         coalesce((select max(last_one.version) from {{ this }} as last_one), 0) + 1 as version,
         clock_timestamp() as published_at,
         {{ claimed_batches() }} as batches,
-        md5(concat_ws(' ', stored.revisions, parameters.settings, files.accounts, views.definitions, functions.definitions)) as fingerprint
+        md5(concat_ws(
+            ' ', stored.revisions, parameters.settings, files.accounts, views.definitions, functions.definitions
+        )) as fingerprint
     from stored
     cross join parameters
     cross join files
