@@ -92,11 +92,11 @@ def build_app(
 ) -> FastAPI:
     """Return the application.
 
-    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `cache` where
-    answers are kept (None: in the warehouse), `entrance` what the gate goes by (None: there is none, and nobody is asked
-    who they are), `reception` what takes files in (None: nothing does), `observed` what /metrics tells of (None: there is
-    no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock` tells the present
-    in UTC.
+    `reports` is the folder whose files are served under /reports, `database` what the pages are read from, `cache`
+    where answers are kept (None: in the warehouse), `entrance` what the gate goes by (None: there is none, and nobody
+    is asked who they are), `reception` what takes files in (None: nothing does), `observed` what /metrics tells of
+    (None: there is no such page), `allowed_hosts` the names of this server besides localhost and its numbers; `clock`
+    tells the present in UTC.
     """
     cache = cache or open_cache(database.snapshot, database.writing, None)
     app = Pages(allowed_hosts, entrance, database, cache)

@@ -3,11 +3,11 @@ with
 
 limits as materialized (
     select
-        bucket_starts.grain as grain,
+        bucket_starts.grain,
+        bucket_starts.zone,
         bucket_starts.range_start as first_instant,
-        bucket_starts.range_end - interval '1 microsecond' as last_instant,
-        bucket_starts.range_end as range_end,
-        bucket_starts.zone as zone
+        bucket_starts.range_end as next_instant,
+        bucket_starts.range_end - interval '1 microsecond' as last_instant
     where bucket_starts.range_start < bucket_starts.range_end
 ),
 
@@ -30,7 +30,7 @@ starts as (
     where spans.grain = '{{ grain }}'
     union all
     {% endfor %}
-    select range_end
+    select next_instant
     from spans
     where first_start is not null
 )

@@ -35,9 +35,14 @@ counts as (
 
 /* Without group_by there is one group even if it has no session. */
 places as (
-    select place_id from counts
+    select
+        place_id,
+        case when dwell_bands_between.group_by is not null then place_id end as group_key
+    from counts
     union
-    select ''
+    select
+        '',
+        null
     where dwell_bands_between.group_by is null
 ),
 
@@ -51,7 +56,7 @@ bands as (
 )
 
 select
-    case when dwell_bands_between.group_by is not null then places.place_id end as group_key,
+    places.group_key,
     bands.band_from,
     bands.band_to,
     coalesce(counts.sessions, 0) as sessions

@@ -66,14 +66,15 @@ measures as (
         sum({{ microseconds_of('measures.occupied_seconds') }}) as occupied,
         max(measures.peak_occupancy) as peak_occupancy
     from calendars
-    cross join lateral {{ mart_function('measures_between') }}(
-        calendars.starts,
-        heatmap_between.cameras,
-        heatmap_between.persons,
-        heatmap_between.age_groups,
-        heatmap_between.genders,
-        heatmap_between.group_by
-    ) as measures
+    cross join
+        lateral {{ mart_function('measures_between') }}(
+            calendars.starts,
+            heatmap_between.cameras,
+            heatmap_between.persons,
+            heatmap_between.age_groups,
+            heatmap_between.genders,
+            heatmap_between.group_by
+        ) as measures
     inner join hours on measures.bucket_start = hours.start_time
     group by place_id, hours.weekday, hours.hour
 )

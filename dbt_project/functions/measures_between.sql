@@ -7,7 +7,7 @@ cameras as (
 ),
 
 calendars as materialized (
-    select measures_between.starts as starts
+    select measures_between.starts
 ),
 
 chosen_events as (

@@ -49,5 +49,5 @@ left join lateral (
     select is_returning
     from {{ mart('visits') }}
     where person_id = totals.person_id and site_id = totals.site_id and start_time = totals.first_start
-    offset 0
+    offset 0 -- noqa: AM09
 ) as first_visits on true

@@ -115,6 +115,34 @@ def replay(warehouse: Warehouse, recorded: tuple[str, Transcripts]) -> Iterator[
         yield replay
 
 
+@pytest.fixture(scope="session")
+def function_definitions(template: Warehouse, recorded: tuple[str, Transcripts]) -> list[str]:
+    """The statements that make the functions of the marts, which `dbt run` leaves out; made by dbt once per process."""
+    from tests.integration.modelling import Models
+    from tests.integration.transcripts import Replay
+
+    database, transcripts = recorded
+    with fresh_warehouse(template) as warehouse:
+        with closing(Replay(warehouse, transcripts.in_database(database, warehouse.database))) as replay:
+            replay.create()
+        with closing(Models(warehouse)) as models:
+            models.build("--select", "resource_type:function")
+            rows = models.owner.execute(
+                "select pg_get_functiondef(oid) from pg_proc where pronamespace = 'marts'::regnamespace"
+            ).fetchall()
+    return [definition for (definition,) in rows]
+
+
+@pytest.fixture
+def functions(warehouse: Warehouse, replay: Replay, function_definitions: list[str]) -> None:
+    """The functions of the marts, in the test's warehouse."""
+    with warehouse.connect("transformer") as connection:
+        # Their texts name each other, and are looked into when they are made.
+        connection.execute("set check_function_bodies = off")
+        for definition in function_definitions:
+            connection.execute(definition)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def models(warehouse: Warehouse, replay: Replay) -> Iterator[Models]:
     """The models, built; plain runs and full refreshes are replayed, whatever else is asked is done by dbt itself."""

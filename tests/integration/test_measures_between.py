@@ -43,6 +43,7 @@ from warehouse.connections import Warehouse
 Rows = dict[tuple[Any, ...], Mapping[str, Any]]
 
 GROUPS: tuple[GroupBy, ...] = (None, "camera", "site", "age_group", "gender")
+SIZES: tuple[BucketSize, ...] = ("hour", "day", "week")
 # So far a range goes at most, in hours and in days and weeks: the reference goes through them one by one.
 LONGEST_RANGE: dict[BucketSize, int] = {"hour": 12 * DAY, "day": 40 * DAY, "week": 40 * DAY}
 
@@ -76,7 +77,7 @@ def questions(draw: st.DrawFn, store: Store) -> Question:
     near = st.builds(int.__add__, instants, st.sampled_from([0, 0, 0, -1, 1, -HOUR, HOUR]))
     cameras = sorted({event.camera_id for event in store.events})
     persons = sorted({event.person_id for event in store.events})
-    size = draw(st.sampled_from(["hour", "day", "week"]))
+    size = draw(st.sampled_from(SIZES))
     start = draw(near)
     end = max(start, min(draw(near), start + LONGEST_RANGE[size]))
     some_cameras = st.sets(st.sampled_from(cameras), min_size=1) | st.just(set(cameras))
@@ -279,11 +280,11 @@ def caller(warehouse: Warehouse) -> Iterator[psycopg.Connection[Any]]:
 def test_random_questions(
     warehouse: Warehouse,
     replay: Replay,
+    functions: None,
     caller: psycopg.Connection[Any],
     record_property: Callable[[str, object], None],
 ) -> None:
     with closing(Models(warehouse)) as models:
-        models.build("--select", "resource_type:function")
         owner, judged = models.owner, 0
 
         @settings(max_examples=settings.default.max_examples // 3, suppress_health_check=list(HealthCheck))

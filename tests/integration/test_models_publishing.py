@@ -140,6 +140,7 @@ def test_the_fingerprint_tells_of_whatever_readers_might_see_otherwise(models: M
         " select event_id, person_id, camera_id, event_time as exit_time from intermediate.int_linked_events",
         "the project that made a view": "update intermediate.view_states set project = 'x' where model = 'kpis'",
         "a function": "alter function marts.kpis_between volatile",
+        "a new function": "create function marts.answer() returns integer language sql as 'select 42'",
     }
     with models.warehouse.connect_as_administrator(models.warehouse.database) as connection:
         connection.execute("create temporary table claimed (batch_id bigint)")

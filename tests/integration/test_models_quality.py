@@ -190,3 +190,21 @@ def test_the_models_know_the_same_harmless_notices(models: Models) -> None:
     macro = (Path(__file__).parents[2] / "dbt_project" / "macros" / "notices.sql").read_text()
     path = macro.split("? (")[1].split(")'")[0]
     assert {part.split('"')[1] for part in path.split("&&")} == _NO_WARNINGS
+
+
+def test_rejected_rows_with_each_of_their_reasons(models: Models) -> None:
+    file_id = put(models, "flawed", rows_read=2, rows_loaded=1, rows_rejected=1)
+    for reason, column in enumerate(("timestamp", None), start=1):
+        models.owner.execute(
+            "insert into raw.rejects (file_id, row_number, reason, column_name, code, sentence, raw_text)"
+            " values (%s, 3, %s, %s, 'code', 'What is wrong.', 'a,b')",
+            [file_id, reason, column],
+        )
+    models.run()
+    columns = "file_id, row_number, reason, column_name, code, sentence, raw_text"
+    assert models.rows("file_rejects", columns, "reason") == [
+        (file_id, 3, 1, "timestamp", "code", "What is wrong.", "a,b"),
+        (file_id, 3, 2, None, "code", "What is wrong.", "a,b"),
+    ]
+    with models.warehouse.connect("api") as connection:
+        assert connection.execute("select count(*) from marts.file_rejects").fetchone() == (2,)

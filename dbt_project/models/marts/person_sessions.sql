@@ -16,8 +16,8 @@ newest as (
     select max(last_event_time) as event_time from {{ ref('dim_cameras') }}
 ),
 
-/* Whoever asks for neither site nor status does not wait for them: a left join is then left out by PostgreSQL, and so
-   is a subquery. */
+/* Who asks for neither site nor status does not wait for them: PostgreSQL then leaves out the left join and the
+   subqueries. */
 final as (
     select
         sessions.session_id,

@@ -12,7 +12,7 @@ parameters as (
     select * from {{ ref('stg_parameters') }}
 ),
 
-/* Whoever does not ask whether visits are returning ones does not wait for it: PostgreSQL then leaves out a left join. */
+/* Who does not ask whether visits are returning ones does not wait for it: PostgreSQL then leaves out a left join. */
 final as (
     select
         visits.visit_id,
