@@ -41,8 +41,8 @@ places as (
     from counts
     union
     select
-        '',
-        null
+        '' as place_id,
+        null as group_key
     where dwell_bands_between.group_by is null
 ),
 
