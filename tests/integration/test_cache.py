@@ -405,7 +405,7 @@ class Race:
     wrong: list[str] = field(default_factory=list)
 
 
-async def race(bench: Bench, seed: int, enough: int = 25) -> Race:
+async def race(bench: Bench, seed: int, enough: int = 60) -> Race:
     """Sixteen readers of few different answers, until they saw enough versions and mixtures."""
     found = Race()
     builds = bench.builds
@@ -464,9 +464,9 @@ def test_no_stale_or_mixed_answer_is_served_or_kept_while_builds_go_on(benches: 
         found = await race(bench, seed)
         assert found.wrong == []
         # Requests did fall between two transactions of a build, and before its publication; and the cache was used.
-        assert found.mixed >= 25
+        assert found.mixed >= 60
         assert found.unsettled > found.mixed
-        assert len(found.versions) >= 25
+        assert len(found.versions) >= 60
         assert found.asked - bench.compute.count > 100, found
         kept = kept_answers(bench)
         assert len(kept) > 10
@@ -576,12 +576,15 @@ def test_a_table_that_is_locked_or_gone_is_done_without(benches: Benches) -> Non
             assert 0.2 < seconds < 5
             assert answer["is_settled"]
             locking.rollback()
+            # What still asks for the table would hold up who renames it, and this very thread would hold up both.
+            await reached(lambda: not bench.cache._backend._under_way)
             locking.execute("alter table serving.analytics_cache rename to put_aside")
             locking.commit()
             try:
                 await asyncio.sleep(0.6)
                 assert (await bench.ask("gone"))["is_settled"]
             finally:
+                await reached(lambda: not bench.cache._backend._under_way)
                 locking.execute("alter table serving.put_aside rename to analytics_cache")
                 locking.commit()
         make_table(warehouse)
@@ -671,6 +674,7 @@ def test_the_table_stays_within_its_bounds(benches: Benches) -> None:
         await by_itself()
         await table.sweep(10)
         assert rows() == [(10, 30)]
+        table = InTable(bench.connections.writing, most_bytes=400_000)
         await put(120, 10, 700, size=6_000)
         await by_itself()
         assert 300_000 < kept_bytes() <= 400_000 * 9 / 8 + 6_200
