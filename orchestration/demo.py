@@ -167,6 +167,7 @@ def _show_where(stack: Stack, out: Console) -> None:
     shown = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command
     lines = [
         f"Quality  {stack.pages_url}/quality",
+        f"API      {stack.pages_url}/v1/kpis  (all of it: /v1/openapi.json)",
         f"{stack.url}/runs               the run that just happened",
         f"{stack.url}/assets/raw/events  the account of the file, its rejected rows",
         f"{stack.url}/asset-groups       from the landing folder to the marts",

@@ -66,7 +66,7 @@ def ask(url: str, timeout: float = 3.0) -> Health:
 def pages_answer(url: str, timeout: float = 3.0) -> bool:
     """Whether the process of our own pages at `url` answers."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=timeout) as answer:  # noqa: S310 - our own web server's
+        with urllib.request.urlopen(f"{url}/healthz", timeout=timeout) as answer:  # noqa: S310 - our own web server's
             return bool(json.load(answer) == {"status": "ok"})
     except (OSError, ValueError):
         return False

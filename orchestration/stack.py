@@ -206,6 +206,7 @@ class Stack:
         """Return the lines that tell where everything is."""
         return [
             f"Quality      {self.pages_url}/quality",
+            f"API          {self.pages_url}/v1/openapi.json",
             f"Dagster      {self.url}",
             f"PostgreSQL   {self._record.database}",
             f"Drop files   {self.settings.landing}",

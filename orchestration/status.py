@@ -54,6 +54,7 @@ def show_status(settings: Settings, out: Console) -> int:
 def _show_stack(record: Record, out: Console) -> None:
     out.print(f"Footfall is running (process {record.keeper.pid}, for {_ago(record.started)}).", markup=False)
     out.print(f"  Quality      {record.pages_url}/quality", markup=False)
+    out.print(f"  API          {record.pages_url}/v1/openapi.json", markup=False)
     out.print(f"  Dagster      {record.url}", markup=False)
     out.print(f"  PostgreSQL   {record.database}", markup=False)
     for name, child in record.children.items():

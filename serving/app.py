@@ -5,7 +5,7 @@ What stands on a page is the business of that page's own module, which gives a r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from serving.api.problems import Problem, answer_validation_error
 from serving.api.routes import build_api
 from serving.cache.caching import AnswerCache
 from serving.cache.opening import open_cache
+from serving.cache.state import read_present_state
 from serving.database import Database, DatabaseProblem
 from serving.guard import Guard
 from serving.refusing import refusal
@@ -105,7 +106,8 @@ def build_app(
     if observed is not None:
         app.include_router(metrics.build_router(observed))
     app.add_api_route("/", _home, methods=READING, include_in_schema=False)
-    app.add_api_route("/health", _health, methods=READING, include_in_schema=False)
+    app.add_api_route("/healthz", _health, methods=READING, include_in_schema=False)
+    app.add_api_route("/readyz", _readiness(database), methods=READING, include_in_schema=False)
     app.openapi = description_of(app)  # type: ignore[method-assign]
     app.mount("/reports", ReportFiles(reports), name="reports")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -124,6 +126,19 @@ async def _home() -> Response:
 async def _health() -> Response:
     """Say that this process answers; the database is asked for its figures where they are shown."""
     return JSONResponse({"status": "ok"})
+
+
+def _readiness(database: Database) -> Callable[[], Awaitable[Response]]:
+    async def ready() -> Response:
+        """Say whether questions can be answered: whether the database answers, and holds figures."""
+        try:
+            async with database.snapshot() as connection:
+                state = await read_present_state(connection)
+        except DatabaseProblem as problem:
+            return JSONResponse({"status": "not ready", "reason": str(problem)}, 503)
+        return JSONResponse({"status": "ready", "data_version": state.version})
+
+    return ready
 
 
 async def _say_what_is_wrong(request: Request, error: Exception) -> Response:

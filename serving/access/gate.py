@@ -26,7 +26,7 @@ from serving.refusing import is_api, refusal
 from warehouse.connections import Warehouse
 
 # These tell nothing but whether Footfall is well; the stylesheet is everybody's.
-_OPEN: Final = frozenset({"/health", "/healthz", "/readyz"})
+_OPEN: Final = frozenset({"/healthz", "/readyz"})
 _OPEN_BELOW: Final = "/static/"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Of refusals, the first of each asker in a minute is noted, and no more than so many: a flood fills no disk.

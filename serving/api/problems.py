@@ -103,7 +103,9 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     context = error.get("ctx") or {}
     match error["type"]:
         case "extra_forbidden":
-            return FieldError(field, "There is no such parameter.", "One of those that /docs lists for this address.")
+            return FieldError(
+                field, "There is no such parameter.", "One of those that /v1/openapi.json lists for this address."
+            )
         case "missing":
             return FieldError(field, "It is missing.", "A value.")
         case "literal_error":

@@ -157,9 +157,7 @@ def test_pages_ask_for_a_key_in_words_for_people(house: House, path: str) -> Non
         assert house.get(path, method=method).status == 401
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/health", 200), ("/healthz", 404), ("/readyz", 404), ("/static/footfall.css", 200)]
-)
+@pytest.mark.parametrize(("path", "status"), [("/healthz", 200), ("/readyz", 503), ("/static/footfall.css", 200)])
 def test_what_tells_nothing_is_for_everybody(house: House, path: str, status: int) -> None:
     assert house.get(path).status == status
     assert house.get(path, "ff_1_nonsense").status == status
@@ -313,7 +311,7 @@ def test_without_a_database_a_key_cannot_be_looked_up(tmp_path: Path) -> None:
         assert answer.headers["retry-after"] == "5"
         assert site.get("/quality", **bearer("ff_1_" + "A" * 43)).status == 503
         assert site.get("/v1/whoami").status == 401
-        assert site.get("/health").status == 200
+        assert site.get("/healthz").status == 200
 
 
 def test_the_database_may_be_away_for_a_moment(house: House) -> None:

@@ -48,11 +48,11 @@ def site(reports: Path) -> Iterator[Site]:
 
 
 def test_health_and_home_need_no_database(site: Site) -> None:
-    health = site.get("/health")
+    health = site.get("/healthz")
     assert (health.status, health.text) == (200, '{"status":"ok"}')
     home = site.get("/")
     assert (home.status, home.headers["location"]) == (307, "/quality")
-    assert site.get("/health", method="HEAD").status == 200
+    assert site.get("/healthz", method="HEAD").status == 200
 
 
 def test_without_a_database_the_page_says_so(site: Site) -> None:
@@ -66,7 +66,7 @@ def test_without_a_database_the_page_says_so(site: Site) -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/health", 200),
+        ("/healthz", 200),
         ("/", 307),
         ("/quality", 503),
         ("/static/footfall.css", 200),
@@ -161,14 +161,14 @@ def test_the_policy_is_that_of_the_file_whatever_way_leads_to_it(site: Site) -> 
     "host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000", "10.1.2.3", "SHOP.example:80"]
 )
 def test_who_calls_the_server_by_its_name_or_a_number_is_let_in(site: Site, host: str) -> None:
-    assert site.get("/health", host).status == 200
+    assert site.get("/healthz", host).status == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "<b>evil", "", None]
 )
 def test_who_calls_it_otherwise_is_not(site: Site, host: str | None) -> None:
-    for path in ("/health", "/reports/files/17/", "/static/footfall.css"):
+    for path in ("/healthz", "/reports/files/17/", "/static/footfall.css"):
         answer = site.get(path, host)
         assert answer.status == 400, path
         assert "<b>" not in answer.text
@@ -179,7 +179,7 @@ def test_who_calls_it_otherwise_is_not(site: Site, host: str | None) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/quality", "/reports/files/17/", "/health"])
+@pytest.mark.parametrize("path", ["/quality", "/reports/files/17/", "/healthz"])
 def test_pages_can_only_be_read(site: Site, method: str, path: str) -> None:
     answer = site.get(path, method=method)
     assert answer.status == 405
