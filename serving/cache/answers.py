@@ -56,18 +56,16 @@ class Answer:
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.body
 
 
-def unpacked(packed: bytes) -> Answer:
-    """Return the answer that was packed. Raises ValueError where it is damaged, or of another version of Footfall."""
+def unpacked(packed: bytes) -> Answer | None:
+    """Return the answer that was packed; None where it is damaged or of another Footfall: it is as good as lost."""
     head, newline, body = packed.partition(b"\n")
     try:
         form, media_type, etag, data_version, headers = json.loads(head)
         answer = Answer(body, media_type, etag, data_version, tuple((name, value) for name, value in headers))
         is_whole = bool(newline) and form == _FORM and etag == _tag(body, media_type, answer.headers)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError("not a kept answer") from error
-    if not is_whole:
-        raise ValueError("a kept answer is damaged")
-    return answer
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return answer if is_whole else None
 
 
 def matches(etag: str, if_none_match: Iterable[str]) -> bool:

@@ -37,7 +37,7 @@ class InRedis:
         self._redis: Redis = Redis.from_pool(pool)
 
     async def get(self, key: str) -> Answer | None:
-        """Return what was put under the key. Raises redis.RedisError, and ValueError where it is damaged."""
+        """Return what was put under the key. Raises redis.RedisError."""
         packed = await self._redis.get(_PREFIX + key)
         return unpacked(packed) if isinstance(packed, bytes) else None
 

@@ -96,7 +96,7 @@ class InTable:
         self._sweeping: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> Answer | None:
-        """Return what was put under the key. Raises psycopg.Error, and ValueError where it is damaged."""
+        """Return what was put under the key. Raises psycopg.Error."""
         async with self._connections() as connection, connection.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(_GET, [key], binary=True)
             row = await cursor.fetchone()

@@ -454,7 +454,8 @@ def kept_answers(bench: Bench) -> list[tuple[int | None, dict[str, Any]]]:
         with bench.builds.models.warehouse.connect("api") as connection:
             rows = [row for (row,) in connection.execute("select answer from serving.analytics_cache")]
     answers = [unpacked(row) for row in rows]  # type: ignore[arg-type]
-    return [(answer.data_version, told(answer)) for answer in answers]
+    assert None not in answers
+    return [(answer.data_version, told(answer)) for answer in answers if answer is not None]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -608,9 +609,11 @@ def test_what_somebody_else_wrote_into_the_backend_is_not_served(benches: Benche
                     "update serving.analytics_cache set answer = convert_to("
                     "replace(convert_from(answer, 'utf-8'), 'is_settled', 'is_changed'), 'utf-8')"
                 )
-        bench.cache = bench.new_cache()
-        assert await bench.ask() == right_one
-        assert bench.compute.count == 2
+        for _ in range(2):
+            bench.cache = bench.new_cache()
+            assert await bench.ask() == right_one
+            await bench.kept()
+        assert bench.compute.count == 2, "the right one has taken its place"
 
     benches.run(kind, check)
 

@@ -158,6 +158,12 @@ def between(models: Models, arguments: str = "", columns: str = "*") -> tuple[An
 
 
 def test_headline_numbers(models: Models) -> None:
+    # As an earlier version left it: beside its successor, a call of either would be ambiguous.
+    with models.warehouse.connect("transformer") as connection:
+        connection.execute(
+            "create function marts.kpis_between(timestamptz default null, timestamptz default null,"
+            " text[] default null, text[] default null) returns integer language sql as 'select 1'"
+        )
     models.build()
     nothing = between(models)
     assert models.rows("kpis") == [nothing]

@@ -176,11 +176,8 @@ def test_what_is_damaged_is_refused(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(packed) - 1))
     byte = data.draw(st.integers(1, 255))
     damaged = packed[:place] + bytes([packed[place] ^ byte]) + packed[place + 1 :]
-    try:
-        found = unpacked(damaged)
-    except ValueError:
-        return
-    assert (found.body, found.media_type, found.headers) == (answer().body, answer().media_type, ())
+    found = unpacked(damaged)
+    assert found is None or (found.body, found.media_type, found.headers) == (answer().body, answer().media_type, ())
 
 
 @pytest.mark.parametrize(
@@ -188,8 +185,7 @@ def test_what_is_damaged_is_refused(data: st.DataObject) -> None:
     [b"", b"\n", b"{}", b"null\n", b"[1,2,3,4,5]\n", b'[1,"a","b",1,[1]]\n', b"[" * 3000, b"\xff\n", b"[1]\nx"],
 )
 def test_what_was_never_packed_is_refused(packed: bytes) -> None:
-    with pytest.raises(ValueError, match="kept answer"):
-        unpacked(packed)
+    assert unpacked(packed) is None
 
 
 # Memory
