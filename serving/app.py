@@ -70,6 +70,7 @@ class Pages(FastAPI):
             openapi_url=ADDRESS,
             docs_url=None,
             redoc_url=None,
+            redirect_slashes=False,
             lifespan=lifespan,
         )
 

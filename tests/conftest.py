@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 # No deadline: how long an example takes says more about the machine than about the code.
-settings.register_profile("footfall", deadline=None, max_examples=60)
+settings.register_profile("footfall", deadline=None, max_examples=40)
 # Many more cases, for hours: pytest --hypothesis-profile soak --timeout 0.
 settings.register_profile("soak", settings.get_profile("footfall"), max_examples=10_000)
 settings.load_profile("footfall")

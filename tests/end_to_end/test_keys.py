@@ -102,9 +102,11 @@ def test_the_page_server_asks_for_a_key_and_does_not_start_without(installation:
         key = installation.run("keys", "create", "--name", "reader", "--scope", "read").stdout.strip()
         url = f"http://127.0.0.1:{installation.environment['FOOTFALL_API_PORT']}"
         environment = {**installation.environment, "FOOTFALL_BIND": "0.0.0.0"}
+        # The command stopped it with itself, as it does where nothing else runs.
+        server.start()
         with subprocess.Popen(serve, env=environment, cwd=PROJECT) as pages:
             try:
-                assert _status(f"{url}/health") == 200
+                assert _status(f"{url}/healthz") == 200
                 assert _status(f"{url}/quality") == 401
                 assert _status(f"{url}/quality", key) == 200
             finally:

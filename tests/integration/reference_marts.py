@@ -149,6 +149,7 @@ def _camera_events(truth: Truth) -> dict[Key, Row]:
             "age_group": event.age_group,
             "gender": event.gender,
             "opens_session": session is not None and session.opened_by == event.event_id,
+            "age_band": age_group_of(event),
         }
 
     return {(event.event_id,): row(event) for event in truth.store.events}

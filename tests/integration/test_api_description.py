@@ -40,7 +40,7 @@ def guarded(filled: Warehouse, tmp_path: Path) -> Iterator[Api]:
 
 
 @API.parametrize()
-@settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples // 4)
+@settings(suppress_health_check=list(HealthCheck), max_examples=settings.default.max_examples // 5)
 def test_whatever_the_description_allows_is_answered_as_it_says(guarded: Api, case: schemathesis.Case) -> None:
     """To those who have a key, and to nobody else."""
     answer = case.call(base_url=f"http://127.0.0.1:{guarded.site.port}", headers=dict(guarded.headers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from dbt_common.clients.jinja import template_cache
 
 from orchestration.dbt_rehearsal import macros_of_builds
@@ -9,6 +10,7 @@ from tests.integration.modelling import Models, parsed_project, stay
 from warehouse.connections import Warehouse
 
 
+@pytest.mark.soak
 def test_hardly_a_macro_is_compiled_in_a_build_that_was_not_before(warehouse: Warehouse) -> None:
     manifest = parsed_project(warehouse)
     known = {manifest.macros[name].macro_sql for name in macros_of_builds(manifest)}

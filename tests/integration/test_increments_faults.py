@@ -143,6 +143,7 @@ def test_killed_at_every_boundary_of_every_model(scene: Scene, kill: Callable[[S
         kill(scene, boundary)
 
 
+@pytest.mark.soak
 def test_dbt_itself_is_killed(scene: Scene, tmp_path: Path) -> None:
     """At its first boundary in a model, in the middle, and with nothing left but to commit."""
     manifest = parsed_project(scene.warehouse)
@@ -158,6 +159,7 @@ def test_dbt_itself_is_killed(scene: Scene, tmp_path: Path) -> None:
         scene.judge_recovery(batch)
 
 
+@pytest.mark.soak
 def test_the_backends_of_dbt_itself_are_killed(scene: Scene) -> None:
     boundaries = scene.boundaries_of(MODEL)[:-1]
     for boundary in (boundaries[len(boundaries) // 2], boundaries[-1]):

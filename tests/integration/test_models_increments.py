@@ -42,6 +42,7 @@ def test_any_batching_gives_the_tables_of_a_full_refresh(models: Models, seed: i
     assert_equal_to_full_refresh(models)
 
 
+@pytest.mark.soak
 def test_a_second_build_writes_nothing(models: Models) -> None:
     models.load(random_signals(random.Random(1), 60))
     models.build()

@@ -420,6 +420,7 @@ def test_marts_are_not_settled_from_a_failed_check_to_the_next_good_build(models
     assert (present_state(models).version, is_settled(models)) == (before + 1, True)
 
 
+@pytest.mark.soak
 def test_a_setting_or_who_publishes_nothing_unsettles_the_marts(models: Models) -> None:
     models.build()
     assert is_settled(models)

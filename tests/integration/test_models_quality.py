@@ -89,6 +89,7 @@ def test_a_verdict_is_told_while_it_is_of_the_files_present_state(models: Models
     assert verdicts == {"now": "Usable.", "loading": None, "changed": None, "none": None}
 
 
+@pytest.mark.soak
 def test_a_report_makes_no_new_data_version(models: Models) -> None:
     file_id = put(models, "a")
     models.build()

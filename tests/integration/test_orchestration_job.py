@@ -42,6 +42,7 @@ def ingest(definitions: dg.Definitions, instance: dg.DagsterInstance, *files: st
     return definitions.resolve_job_def(INGEST).execute_in_process(config, instance, **options)
 
 
+@pytest.mark.soak
 def test_a_sample_comes_out_as_its_truth_says(
     footfall: Footfall, definitions: dg.Definitions, instance: dg.DagsterInstance, warehouse: Warehouse
 ) -> None:

@@ -332,6 +332,7 @@ def test_a_database_that_moved_is_found_again(models: Models) -> None:
     asyncio.run(look())
 
 
+@pytest.mark.soak
 def test_many_pages_at_once(site: Site) -> None:
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(site.get("/quality").status)) for _ in range(12)]
@@ -349,6 +350,7 @@ def test_after_an_update_the_page_waits_for_the_models(models: Models, site: Sit
     assert (answer.status, "There are no figures yet." in answer.words) == (200, True)
 
 
+@pytest.mark.soak
 def test_the_first_of_the_days_is_that_of_the_chart(models: Models, site: Site) -> None:
     put(models, "one", arrived_at=NOW, rows_read=1, rows_loaded=1)
 

@@ -285,6 +285,7 @@ def test_a_schema_that_was_the_apis_becomes_the_owners(warehouse: Warehouse) -> 
     with warehouse.connect_as_administrator(warehouse.database) as connection:
         connection.execute("drop schema serving cascade")
         connection.execute("create schema serving authorization footfall_api")
+        connection.execute("drop table raw.load_progress")
         connection.execute("update raw.migration set version_num = '0003'")
     prepare(warehouse)
     with warehouse.connect("owner") as connection:
