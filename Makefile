@@ -28,7 +28,7 @@ down: .venv/.runtime ## stop what `make up` started elsewhere
 # Four processes for the two cores of a small machine: tests wait for servers and clocks much of the time.
 .PHONY: test
 test: .venv/.dev ## all tests
-	@$(PY) -m pytest --numprocesses 4 --dist loadfile $(TESTARGS)
+	@$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTARGS)
 
 .PHONY: coverage
 coverage: .venv/.dev ## all tests, and which lines of our packages they reach

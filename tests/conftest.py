@@ -24,7 +24,20 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files that take minutes are begun first, so that at the end nobody waits for one of them.
+_LONGEST = (
+    "test_seeded_defects.py",
+    "test_increments_against_reference.py",
+    "test_stack.py",
+    "test_commands.py",
+    "test_increments_faults.py",
+    "test_launching.py",
+    "test_models_publishing.py",
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
     if "soak" not in config.getoption("markexpr"):
         soaks = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if item not in soaks]
